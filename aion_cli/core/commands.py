@@ -1,0 +1,243 @@
+"""Commands: what workflow code asks of the world, and what the Resolver answers.
+
+What belongs here: the fields of each command, the key it must carry, the event that records it, and its description in
+words for a divergence. What does not: whether history satisfies a command (`core.resolver`), doing it (`runtime`).
+
+`source` is "file:line" in the workflow, for messages only. `target` is the definition that runs (an activity or a child
+workflow); it is opaque here and never compared: a history knows it by its registered name alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from aion_cli.core import correlation as key
+from aion_cli.core import events as ev
+from aion_cli.core.correlation import CorrelationKey
+from aion_cli.errors import HistoryShapeError
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all commands."""
+
+    source: str = ""
+
+
+class RunActivity(Command):
+    key: key.Activity
+    activity_type: str
+    input: msgspec.Raw
+    options: dict[str, Any] = {}
+    target: Any = None
+
+
+class CancelActivity(Command):
+    key: key.Activity
+
+
+class StartTimer(Command):
+    """fire_at: an instant, see core.clock."""
+
+    key: key.Timer
+    fire_at: str
+
+
+class CancelTimer(Command):
+    key: key.Timer
+
+
+class AwaitSignal(Command):
+    key: key.Signal
+
+
+class SendSignal(Command):
+    key: key.Send
+    target_workflow_id: str
+    name: str
+    payload: msgspec.Raw
+
+
+class SpawnChild(Command):
+    """workflow_id: the id that the author chose, or empty: then it is made from the command's sequence number."""
+
+    key: key.Child
+    workflow_type: str
+    input: msgspec.Raw
+    workflow_id: str = ""
+    parent_close: ev.ParentClose = ev.ParentClose.CANCEL
+    target: Any = None
+
+
+class AwaitChild(Command):
+    key: key.Child
+
+
+class CancelChild(Command):
+    key: key.Child
+
+
+class RecordMarker(Command):
+    key: key.Marker
+    value: msgspec.Raw
+
+
+class AnswerUpdate(Command):
+    """Exactly one of result and error is set."""
+
+    key: key.Update
+    result: msgspec.Raw | None = None
+    error: ev.Failure | None = None
+
+
+class Completed(msgspec.Struct, frozen=True, gc=False):
+    result: msgspec.Raw
+
+
+class Failed(msgspec.Struct, frozen=True, gc=False):
+    error: ev.Failure
+
+
+class Cancelled(msgspec.Struct, frozen=True, gc=False):
+    reason: str = ""
+
+
+class Continued(msgspec.Struct, frozen=True, gc=False):
+    """workflow_type: None if the next run is of the same type."""
+
+    input: msgspec.Raw
+    workflow_type: str | None = None
+
+
+Outcome = Completed | Failed | Cancelled | Continued
+
+
+class CompleteWorkflow(Command):
+    outcome: Outcome
+    key: key.Main = key.Main()
+
+
+AnyCommand = (
+    RunActivity
+    | CancelActivity
+    | StartTimer
+    | CancelTimer
+    | AwaitSignal
+    | SendSignal
+    | SpawnChild
+    | AwaitChild
+    | CancelChild
+    | RecordMarker
+    | AnswerUpdate
+    | CompleteWorkflow
+)
+
+_KEY_KINDS: dict[type[Command], type[Any]] = {
+    RunActivity: key.Activity,
+    CancelActivity: key.Activity,
+    StartTimer: key.Timer,
+    CancelTimer: key.Timer,
+    AwaitSignal: key.Signal,
+    SendSignal: key.Send,
+    SpawnChild: key.Child,
+    AwaitChild: key.Child,
+    CancelChild: key.Child,
+    RecordMarker: key.Marker,
+    AnswerUpdate: key.Update,
+    CompleteWorkflow: key.Main,
+}
+
+
+class Resolution(msgspec.Struct, frozen=True, gc=False):
+    """What history says became of a command: the event that answered it."""
+
+    event: ev.Event
+
+
+class Recorded(msgspec.Struct, frozen=True, gc=False):
+    """History satisfies the command."""
+
+    resolution: Resolution
+
+
+class ResumeLive(msgspec.Struct, frozen=True, gc=False):
+    """History cannot satisfy the command: the world has to.
+
+    begun: the event that recorded the command, if history got that far (half-done work).
+    attempts: the highest attempt of an activity that was started; 0 if none.
+    failures: how many attempts have a recorded failure.
+    next_attempt_at: when the next attempt is due, if history ends in a backoff.
+    heartbeat: last recorded heartbeat details of the activity, if any.
+    """
+
+    begun: ev.Event | None = None
+    attempts: int = 0
+    failures: int = 0
+    next_attempt_at: str | None = None
+    heartbeat: msgspec.Raw | None = None
+
+
+ResolveOutcome = Recorded | ResumeLive
+
+
+def require_key_kind(command: AnyCommand, found: CorrelationKey) -> None:
+    """Raise HistoryShapeError, naming both, if a command is paired with a key of another kind."""
+    expected = _KEY_KINDS[type(command)]
+    if type(found) is not expected:
+        raise HistoryShapeError(
+            f"{type(command).__name__} takes a key of kind {expected.__name__}, not {type(found).__name__}: {found}"
+        )
+
+
+def completion_event(outcome: Outcome, new_run_id: str = "") -> ev.Event:
+    """Return the terminal event that records how main ended, unstamped."""
+    match outcome:
+        case Completed(result=result):
+            return ev.WorkflowCompleted(result=result)
+        case Failed(error=error):
+            return ev.WorkflowFailed(error=error)
+        case Cancelled(reason=reason):
+            return ev.WorkflowCancelled(reason=reason)
+        case Continued(input=input, workflow_type=workflow_type):
+            return ev.WorkflowContinuedAsNew(input=input, workflow_type=workflow_type, new_run_id=new_run_id)
+
+
+def command_event(command: AnyCommand, *, child_id: str = "", new_run_id: str = "") -> ev.Event | None:  # noqa: C901 - one flat case a command
+    """Return the event that records a command, unstamped, or None for one that leaves no event of its own.
+
+    child_id, new_run_id: ids that the runtime makes; history does not compare them.
+    """
+    match command:
+        case RunActivity(key=k, activity_type=activity_type, input=input, options=options):
+            return ev.ActivityScheduled(
+                activity_id=k.ordinal, activity_type=activity_type, input=input, options=options
+            )
+        case CancelActivity(key=k):
+            return ev.ActivityCancelled(activity_id=k.ordinal)
+        case StartTimer(key=k, fire_at=fire_at):
+            return ev.TimerStarted(timer_id=k.timer_id, fire_at=fire_at)
+        case CancelTimer(key=k):
+            return ev.TimerCancelled(timer_id=k.timer_id)
+        case SendSignal(key=k, target_workflow_id=target, name=name, payload=payload):
+            return ev.SignalSendRequested(ordinal=k.ordinal, target_workflow_id=target, name=name, payload=payload)
+        case SpawnChild(key=k, workflow_type=workflow_type, input=input, parent_close=parent_close):
+            return ev.ChildWorkflowStarted(
+                ordinal=k.ordinal,
+                child_workflow_id=command.workflow_id or child_id,
+                workflow_type=workflow_type,
+                input=input,
+                parent_close=parent_close,
+            )
+        case CancelChild(key=k):
+            return ev.ChildCancelRequested(ordinal=k.ordinal)
+        case RecordMarker(key=k, value=value):
+            return ev.MarkerRecorded(kind=k.kind, name=k.name, value=value)
+        case AnswerUpdate(key=k, error=ev.Failure() as error):
+            return ev.UpdateFailed(update_id=k.update_id, error=error)
+        case AnswerUpdate(key=k, result=result):
+            return ev.UpdateCompleted(update_id=k.update_id, result=result or msgspec.Raw(b"null"))
+        case CompleteWorkflow(outcome=outcome):
+            return completion_event(outcome, new_run_id)
+        case AwaitSignal() | AwaitChild():
+            return None

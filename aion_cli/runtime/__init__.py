@@ -1,0 +1,1 @@
+"""The acting half of aion: files, locks, processes, threads and clocks."""
