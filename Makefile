@@ -1,0 +1,50 @@
+# make demo, make test and make lint need Python 3.11 or newer, make and a package index; they create .venv themselves.
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo     install aion into .venv and watch a workflow survive kill -9"
+	@echo "make test     all tests (ARGS=tests/cli for some of them)"
+	@echo "make lint     ruff, pyright, import-linter"
+	@echo "make format   let ruff format and fix what it can"
+	@echo "make clean    remove .venv and caches"
+	@echo "Another Python: make test PYTHON=python3.12"
+
+demo: $(VENV)/.runtime
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# What a user gets: aion and its four dependencies.
+$(VENV)/.runtime: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("aion needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@echo "installing aion into $(VENV) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+# What a developer needs on top: test and lint tools.
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "installing test and lint tools into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

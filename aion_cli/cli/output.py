@@ -1,0 +1,199 @@
+"""Streams and exit codes: stdout carries the result and nothing else, everything for people goes to stderr.
+
+While a command runs, `stdout_for_results` keeps the real stdout to itself and lets file descriptor 1 point at stderr,
+so that whatever workflow code, activities and their child processes print goes there. The functions that write a
+result are the only ones that know the real stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import select
+import shutil
+import sys
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import msgspec
+
+from aion_cli import errors
+from aion_cli.cli.settings import Settings
+from aion_cli.cli.terminal import visible_json, visible_lines
+
+
+class ExitCode(enum.IntEnum):
+    """What the exit code of `aion` says; the same in every output mode."""
+
+    OK = 0
+    WORKFLOW_FAILED = 1
+    USAGE = 2
+    SUSPENDED = 3
+    NON_DETERMINISM = 4
+    DAMAGED = 5
+    OWNED_ELSEWHERE = 6
+    NO_SUCH_RUN = 7
+    WRONG_STATE = 8
+    CLOSED_FROM_OUTSIDE = 9
+    STORAGE = 10
+    INTERNAL = 70
+    SIGINT = 130
+    STDOUT_CLOSED = 141
+    SIGTERM = 143
+
+
+# The most special class comes first.
+_CODES: tuple[tuple[type[errors.AionError], ExitCode], ...] = (
+    (errors.UsageError, ExitCode.USAGE),
+    (errors.NonDeterminismError, ExitCode.NON_DETERMINISM),
+    (errors.DamagedHistoryError, ExitCode.DAMAGED),
+    (errors.UnsupportedFormatError, ExitCode.DAMAGED),
+    (errors.HistoryShapeError, ExitCode.DAMAGED),
+    (errors.OwnedElsewhereError, ExitCode.OWNED_ELSEWHERE),
+    (errors.NoSuchRunError, ExitCode.NO_SUCH_RUN),
+    (errors.WrongStateError, ExitCode.WRONG_STATE),
+    (errors.StoreError, ExitCode.STORAGE),
+    (errors.SequenceConflictError, ExitCode.STORAGE),
+    (errors.WorkflowFailure, ExitCode.WORKFLOW_FAILED),
+)
+
+
+def exit_code_of(error: errors.AionError) -> ExitCode:
+    """Return the exit code of an error that ended a command."""
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    return ExitCode.INTERNAL
+
+
+class StdoutClosedError(Exception):
+    """Whoever read our stdout is gone, as in `aion list | head -1`. Ends the process as it ends other tools."""
+
+
+@dataclass
+class _Stdout:
+    """The real stdout. fd: None if the process was started without one. documents: how many were written."""
+
+    fd: int | None = 1
+    documents: int = 0
+
+
+_stdout = _Stdout()
+
+
+@contextlib.contextmanager
+def stdout_for_results() -> Generator[None]:
+    """Keep stdout for results while a command runs: all that others print to it goes to stderr."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+    outer_fd, outer_stream = _stdout.fd, sys.stdout
+    try:
+        _stdout.fd = os.dup(1)  # not inheritable, so no child process can write to it
+    except OSError:
+        _stdout.fd = None
+    _point_stdout_at_stderr()
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = outer_stream
+        if _stdout.fd is not None:
+            os.dup2(_stdout.fd, 1)
+            os.close(_stdout.fd)
+        _stdout.fd = outer_fd
+
+
+def write_json(document: object) -> None:
+    """Write one JSON document and a newline to stdout. Values may hold `msgspec.Raw`, which goes out as it stands."""
+    write_json_line(msgspec.json.encode(document))
+    _stdout.documents += 1
+
+
+def write_json_line(line: bytes) -> None:
+    """Write one line of JSON to stdout, at once. `line` is UTF-8 without its newline.
+
+    On a terminal, what could steer it is escaped the way JSON escapes; elsewhere the bytes go out as they are.
+    Raises StdoutClosedError if nobody reads any more, and StoreError if it can't be written for another reason.
+    """
+    if stdout_is_terminal():
+        line = visible_json(line.decode("utf-8", "replace")).encode()
+    _write_all(line + b"\n")
+
+
+def write_text(text: str) -> None:
+    """Write text that is already safe for a terminal, and a newline, to stdout. Raises like write_json_line."""
+    _write_all(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def has_written_a_document() -> bool:
+    """Say whether stdout got its JSON document, after which no other may follow."""
+    return _stdout.documents > 0
+
+
+def stdout_is_terminal() -> bool:
+    """Say whether results go to a terminal."""
+    return _stdout.fd is not None and os.isatty(_stdout.fd)
+
+
+def stdout_takes_color(settings: Settings) -> bool:
+    """Say whether results for people may be coloured."""
+    return settings.color and stdout_is_terminal() and os.environ.get("TERM") != "dumb"
+
+
+def stdout_width() -> int | None:
+    """Return the width of the terminal that results go to; None elsewhere, where nothing is cut."""
+    if not stdout_is_terminal():
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def say(settings: Settings, text: str) -> None:
+    """Write progress to stderr, unless `--quiet`."""
+    if not settings.quiet:
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """Write to stderr what has to be seen, `--quiet` or not. Untrusted text in it is made visible here."""
+    write_stderr("\n".join(visible_lines(text)))
+
+
+def write_stderr(text: str) -> None:
+    """Write text that is already safe for a terminal. A stderr that nobody reads is no error."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def stderr_takes_color(settings: Settings) -> bool:
+    """Say whether messages may be coloured: stderr is a terminal, and nothing forbids it."""
+    try:
+        return settings.color and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    except (ValueError, AttributeError):
+        return False
+
+
+def _write_all(data: bytes) -> None:
+    if _stdout.fd is None:
+        raise errors.StoreError("stdout is closed, so the result cannot be written")
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(_stdout.fd, rest) :]
+        except BlockingIOError:  # a pipe that another program made non-blocking
+            select.select([], [_stdout.fd], [])
+        except BrokenPipeError:
+            raise StdoutClosedError from None
+        except OSError as error:
+            raise errors.StoreError(f"the result cannot be written to stdout: {error.strerror}") from error
+
+
+def _point_stdout_at_stderr() -> None:
+    try:
+        os.dup2(2, 1)
+    except OSError:  # no stderr either
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        if null != 1:
+            os.close(null)
