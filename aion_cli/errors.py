@@ -9,6 +9,7 @@ An error carries typed fields; `str(error)` is its one-line summary. How it is l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 
@@ -105,13 +106,33 @@ class DurabilityError(AionError):
     code = "durability"
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command, as recorded or as asked for, in the fields that are compared.
+
+    kind: "activity", "timer", "child workflow" … name: of the activity, workflow, signal or marker; may be empty.
+    key: what tells it from others of its kind. input: what it was given (compact JSON, or an instant); None if nothing.
+    """
+
+    kind: str
+    name: str = ""
+    key: str = ""
+    input: str | None = None
+
+    def __str__(self) -> str:
+        name = f' "{self.name}"' if self.name else ""
+        key = f" ({self.key})" if self.key else ""
+        given = f" with {self.input}" if self.input is not None else ""
+        return f"{self.kind}{name}{key}{given}"
+
+
 class NonDeterminismError(DurabilityError):
     """The code no longer does what its history recorded.
 
     workflow_id: the run it happened in.
     seq: sequence number (and line) of the event where the two part.
-    recorded: what the history holds there, in words; empty if the history holds nothing.
-    requested: what the code asked for, in words; empty if the code asked for nothing.
+    recorded: what the history holds there.
+    requested: what the code asked for, or None if it asked for nothing.
     source: "file:line" in the workflow that asked, or where the code ended or waits.
     last_match: seq of the last event that code and history agreed on.
     """
@@ -119,7 +140,15 @@ class NonDeterminismError(DurabilityError):
     code = "non-determinism"
 
     def __init__(
-        self, *, workflow_id: str, seq: int, recorded: str, requested: str, source: str, last_match: int, hint: str = ""
+        self,
+        *,
+        workflow_id: str,
+        seq: int,
+        recorded: Step,
+        requested: Step | None,
+        source: str,
+        last_match: int,
+        hint: str = "",
     ) -> None:
         super().__init__(f"{workflow_id} no longer matches its history", hint=hint)
         self.workflow_id = workflow_id

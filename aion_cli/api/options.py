@@ -1,0 +1,56 @@
+"""What an author may ask of an activity beyond its function: retries and limits of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from aion_cli.core.retry import NO_RETRY, Duration, RetryPolicy, seconds
+from aion_cli.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityOptions:
+    """Options of one activity, or of one call of it.
+
+    timeout_s: limit of one attempt. total_timeout_s: limit of all attempts and waits, from ActivityScheduled on.
+    at_most_once: an attempt that was started and has no recorded outcome is never repeated.
+    """
+
+    retry: RetryPolicy = NO_RETRY
+    timeout_s: float | None = None
+    total_timeout_s: float | None = None
+    at_most_once: bool = False
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what differs from the defaults, as JSON values. Kept for readers of a history; never compared."""
+        differs = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "retry" and getattr(self, field.name) != field.default
+        }
+        if self.retry != NO_RETRY:
+            differs["retry"] = _recorded_retry(self.retry)
+        return differs
+
+
+def _recorded_retry(policy: RetryPolicy) -> dict[str, Any]:
+    return {
+        "max_attempts": policy.max_attempts,
+        "initial_s": seconds(policy.initial),
+        "factor": policy.factor,
+        "cap_s": seconds(policy.cap),
+        "jitter": policy.jitter,
+        "max_elapsed_s": None if policy.max_elapsed is None else seconds(policy.max_elapsed),
+        "non_retryable": [item if isinstance(item, str) else item.__qualname__ for item in policy.non_retryable],
+    }
+
+
+def limit_s(name: str, duration: Duration | None) -> float | None:
+    """Return a limit of time in seconds. Raises UsageError if it is not positive."""
+    if duration is None:
+        return None
+    limit = seconds(duration)
+    if not limit > 0:
+        raise UsageError(f"{name} is {limit:g} seconds, it must be positive")
+    return limit

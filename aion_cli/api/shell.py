@@ -1,0 +1,98 @@
+"""`await shell("make test")`: a shell step as an activity.
+
+The command gets a process group of its own, and the whole group is killed when the step is cancelled or times out. Standard input is empty. Output is captured whole and recorded with the step's result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from aion_cli.api.definitions import ActivityDefinition
+from aion_cli.core.retry import Duration, RetryPolicy
+
+_TAIL = 2_000
+
+
+class ShellResult(msgspec.Struct, frozen=True):
+    """exit_code: 0 to 255, or minus the number of the signal that killed it. stdout, stderr: as UTF-8 text."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class ShellError(Exception):
+    """A command ended with another exit code than 0. details: {exit_code, stdout, stderr}, the last lines of both."""
+
+    def __init__(self, command: str, result: ShellResult) -> None:
+        last = (result.stderr.strip() or result.stdout.strip()).rpartition("\n")[2]
+        super().__init__(f"exit code {result.exit_code}: {command}" + (f": {last}" if last else ""))
+        self.details: dict[str, Any] = {
+            "exit_code": result.exit_code,
+            "stdout": result.stdout[-_TAIL:],
+            "stderr": result.stderr[-_TAIL:],
+        }
+
+
+async def _run_command(command: str, check: bool, cwd: str | None, env: dict[str, str] | None) -> ShellResult:
+    process = await asyncio.create_subprocess_shell(
+        command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=cwd,
+        env=None if env is None else {**os.environ, **env},
+        start_new_session=True,
+    )
+    try:
+        stdout, stderr = await process.communicate()
+    finally:
+        if process.returncode is None:
+            _kill_group(process.pid)
+            await process.wait()
+    result = ShellResult(
+        exit_code=process.returncode if process.returncode is not None else -1,
+        stdout=stdout.decode("utf-8", "replace"),
+        stderr=stderr.decode("utf-8", "replace"),
+    )
+    if check and result.exit_code != 0:
+        raise ShellError(command, result)
+    return result
+
+
+def _kill_group(pid: int) -> None:
+    """Kill the command and all that it started; the group is gone if it has just ended."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        # macOS answers so for a group of which only a zombie is left.
+        return
+
+
+_shell = ActivityDefinition(_run_command, "shell")
+
+
+async def shell(
+    command: str,
+    *,
+    timeout: Duration | None = None,
+    check: bool = True,
+    cwd: str | None = None,
+    env: Mapping[str, str] | None = None,
+    retry: RetryPolicy | None = None,
+) -> ShellResult:
+    """Run a command with the system's shell, durably.
+
+    timeout: limit of one attempt. check: raise ActivityError (of type "ShellError") if the exit code is not 0.
+    cwd: directory to run in, by default that of the process. env: variables to set besides those of the process.
+    """
+    step = _shell.options(timeout=timeout, retry=retry)
+    return await step(command, check, cwd, None if env is None else dict(env))

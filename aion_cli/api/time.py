@@ -1,0 +1,54 @@
+"""Time, randomness and ids for workflow code: recorded or derived, never the machine's."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import datetime
+
+from aion_cli.core import clock
+from aion_cli.core.execution import current
+
+_MICROSECONDS = 1_000_000
+
+
+def now() -> datetime:
+    """The present of the run as an aware datetime in UTC; the same on every replay."""
+    return current().context.now()
+
+
+def random() -> float:
+    """A float in [0, 1), the same on every replay."""
+    return current().context.random()
+
+
+def randint(low: int, high: int) -> int:
+    """An integer in [low, high], the same on every replay. Raises ValueError if low > high."""
+    return current().context.randint(low, high)
+
+
+def uuid4() -> uuid.UUID:
+    """A version 4 UUID, the same on every replay."""
+    return current().context.uuid4()
+
+
+def history_length() -> int:
+    """How many events the run's history holds by now; helps to decide when to continue as new."""
+    return current().last_seq
+
+
+async def sleep_until(moment: datetime) -> None:
+    """Sleep durably until moment, which must be aware. Raises ValueError for a naive one."""
+    current()
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    timer = loop.call_at(clock.micros_of(moment) / _MICROSECONDS, _finish, over)
+    try:
+        await over
+    finally:
+        timer.cancel()
+
+
+def _finish(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)

@@ -1,0 +1,455 @@
+"""One workflow execution: apply an arrival, run the workflow loop until nothing is ready, hand out the commands.
+
+The same code runs live and in replay; it never knows which. What it holds is what the code waits for: futures of commands
+by their keys, buffers of signals by name. What it does not hold is the history, or any rule of matching.
+
+The authoring API reaches the execution through the running loop (`current`). Everything passes as recorded JSON; decoding
+to the author's types happens here, as an arrival is applied, with the decoder that came with the command. So a recorded
+result that does not fit today's types is told to the driver and never to workflow code, which might swallow it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, Protocol
+
+import msgspec
+
+from aion_cli.core import clock
+from aion_cli.core import commands as cmd
+from aion_cli.core import correlation as key
+from aion_cli.core import events as ev
+from aion_cli.core.determinism import DeterminismContext
+from aion_cli.core.failures import activity_error, child_error, failure_of
+from aion_cli.core.loop import RunClosed, WorkflowFuture, WorkflowLoop
+from aion_cli.core.source import SourcePaths
+from aion_cli.errors import AionError, ContinueAsNew, HistoryShapeError, PayloadError
+
+Decoder = Callable[[msgspec.Raw], Any]
+
+
+class Program(Protocol):
+    """The author's workflow, as an execution needs it."""
+
+    def start(self, input: msgspec.Raw) -> Coroutine[Any, Any, Any]:
+        """Decode the input and make the coroutine. Raises PayloadError if the input does not fit."""
+        ...
+
+    def completed(self, result: Any) -> cmd.Completed:
+        """Encode what the coroutine returned. Raises PayloadError if it cannot be recorded."""
+        ...
+
+    def continued(self, request: ContinueAsNew) -> cmd.Continued:
+        """Encode the input of the next run. Raises PayloadError or TypeError if it does not fit."""
+        ...
+
+
+class Phase(enum.Enum):
+    """Where an execution is in its life."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    CLOSED = "closed"
+
+
+class UndecodableResultError(Exception):
+    """A recorded answer does not fit the type that today's code declares for it."""
+
+    def __init__(self, command: cmd.AnyCommand, error: PayloadError) -> None:
+        super().__init__(str(error))
+        self.command = command
+        self.error = error
+
+
+class Wait(msgspec.Struct, frozen=True, gc=False):
+    """Something the code waits for. since: when it was asked for. deadline: when a timer fires, else None."""
+
+    command: cmd.AnyCommand
+    since: str
+    deadline: str | None = None
+
+
+class _Pending(msgspec.Struct):
+    """An open command: where its answer goes, and how it is read. future None: a timer, which is a loop handle."""
+
+    command: cmd.AnyCommand
+    since: str
+    future: asyncio.Future[Any] | None
+    decode: Decoder
+
+
+class CommandFuture(WorkflowFuture[Any]):
+    """The answer to a command. Cancelling it withdraws the command."""
+
+    def __init__(self, *, loop: WorkflowLoop, withdraw: Callable[[], None]) -> None:
+        super().__init__(loop=loop)
+        self._withdraw = withdraw
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self._withdraw()
+        return cancelled
+
+
+class _SignalBuffer:
+    """The signals of one name: those that no code has taken, and the futures of code that waits, first come first."""
+
+    def __init__(self) -> None:
+        self.events: deque[ev.SignalReceived] = deque()
+        self.waiters: deque[WorkflowFuture[None]] = deque()
+        self.handed = 0
+
+    def wake(self) -> None:
+        """Wake the first waiter that still waits."""
+        while self.waiters:
+            waiter = self.waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+
+class Execution:
+    """Runs one workflow over arrivals, the first of which is its WorkflowStarted."""
+
+    def __init__(self, started: ev.WorkflowStarted, program: Program, *, paths: SourcePaths | None = None) -> None:
+        self.started = started
+        self.context = DeterminismContext(started.workflow_id, started.run_id, started.recorded_at)
+        self.paths = paths or SourcePaths()
+        self.phase = Phase.RUNNING
+        self.replaying = True
+        self.last_seq = 0
+        self._program = program
+        self._main: asyncio.Task[Any] | None = None
+        self._frame: FrameType | None = None
+        self._last_line = ""
+        self._loop = WorkflowLoop(self)
+        self._loop.execution = self
+        self._emitted: dict[Any, cmd.AnyCommand] = {}
+        self._open: dict[key.CorrelationKey, _Pending] = {}
+        self._counters: dict[type[Any], int] = {key.Activity: 0, key.Timer: 0, key.Child: 0, key.Send: 0}
+        self._signals: dict[str, _SignalBuffer] = {}
+        self._signal_waits: dict[WorkflowFuture[None], Wait] = {}
+        self._cancel: ev.WorkflowCancelRequested | None = None
+
+    def apply(self, event: ev.Event) -> None:
+        """Apply one event, and run the workflow until it waits or ends.
+
+        Raises HistoryShapeError if the event answers what was never asked, UndecodableResultError if its payload does
+        not fit today's types, PayloadError if the input does not. An answer to what was withdrawn is a no-op.
+        """
+        self.last_seq = event.seq
+        self.context.advance(event.recorded_at)
+        self._deliver(event)
+        if self.phase is Phase.RUNNING:
+            self._run()
+
+    def _run(self) -> None:
+        if self._main is None:
+            coroutine = self._program.start(self.started.input)
+            # A frame that is held tells the last line it ran even after the coroutine has ended.
+            self._frame = coroutine.cr_frame
+            self._main = self._loop.create_task(coroutine, name="main")
+        self._loop.run_ready(self._main)
+        if self._main.done():
+            self._finish(self._main)
+
+    def _finish(self, main: asyncio.Task[Any]) -> None:
+        self._last_line = self.paths.last_line(self._frame)
+        outcome = self._outcome(main)
+        self._frame = None
+        self.phase = Phase.FINISHED
+        self._loop.close_tasks()
+        self._emit(cmd.CompleteWorkflow(outcome=outcome, source=self._last_line))
+
+    def _outcome(self, main: asyncio.Task[Any]) -> cmd.Outcome:
+        if main.cancelled() and self._cancel is not None:
+            return cmd.Cancelled(self._cancel.reason)
+        try:
+            return self._program.completed(main.result())
+        except ContinueAsNew as request:
+            try:
+                return self._program.continued(request)
+            except (PayloadError, TypeError) as error:
+                return self._failed(error)
+        except BaseException as error:  # noqa: BLE001 - whatever the author's code raised is the run's outcome
+            return self._failed(error)
+
+    def _failed(self, error: BaseException) -> cmd.Failed:
+        self._last_line = self.paths.raised_at(error) or self._last_line
+        return cmd.Failed(failure_of(error, self.paths))
+
+    def where(self) -> str:
+        """Return "file:line" where the code waits or, if it has ended, of the last line known to have run."""
+        if self.phase is Phase.RUNNING and self._main is not None:
+            coroutine = self._main.get_coro()
+            return (self.paths.waiting_at(coroutine) if coroutine is not None else "") or self._last_line
+        return self._last_line
+
+    def _deliver(self, event: ev.Event) -> None:
+        match event:
+            case ev.ActivityCompleted(result=raw):
+                self._answer(key.Activity(event.activity_id), raw)
+            case ev.ActivityFailed(next_attempt_at=None):
+                self._reject(key.Activity(event.activity_id), activity_error(event.error, event.attempt))
+            case ev.TimerFired(timer_id=timer_id):
+                if self._close_command(key.Timer(timer_id)) is not None and self.phase is Phase.RUNNING:
+                    self._loop.fire(timer_id)
+            case ev.SignalReceived():
+                buffer = self._buffer(event.name)
+                buffer.events.append(event)
+                buffer.wake()
+            case ev.SignalSent(ordinal=n):
+                self._answer(key.Send(n), msgspec.Raw(b"null"))
+            case ev.SignalSendFailed(ordinal=n, error=error):
+                self._reject(key.Send(n), activity_error(error, 1))
+            case ev.ChildWorkflowCompleted(ordinal=n, result=raw):
+                self._answer(key.Child(n), raw)
+            case ev.ChildWorkflowFailed(ordinal=n, error=error):
+                self._reject(key.Child(n), child_error(error))
+            case ev.ChildWorkflowCancelled(ordinal=n):
+                self._reject(key.Child(n), child_error(_CHILD_CANCELLED))
+            case ev.WorkflowCancelRequested():
+                self._request_cancel(event)
+            case ev.WorkflowTerminated() | ev.WorkflowTimedOut():
+                self.close()
+            case ev.WorkflowReopened():
+                self._cancel = None
+            case _:
+                pass
+
+    def _request_cancel(self, event: ev.WorkflowCancelRequested) -> None:
+        if self._cancel is None:
+            self._cancel = event
+            if self._main is not None:
+                self._main.cancel()
+
+    def _close_command(self, at: key.CorrelationKey) -> _Pending | None:
+        """Take an open command; None if it was withdrawn. Raises HistoryShapeError if it was never asked for."""
+        pending = self._open.pop(at, None)
+        if pending is None and not self._was_asked(at):
+            raise HistoryShapeError(f"the history answers {at}, which the code never asked for")
+        return pending
+
+    def _was_asked(self, at: key.CorrelationKey) -> bool:
+        match at:
+            case key.Activity(ordinal=n) | key.Timer(timer_id=n) | key.Child(ordinal=n) | key.Send(ordinal=n):
+                return n < self._counters[type(at)]
+            case _:
+                return False
+
+    def _answer(self, at: key.CorrelationKey, raw: msgspec.Raw) -> None:
+        pending = self._close_command(at)
+        if pending is None or pending.future is None or pending.future.done():
+            return
+        try:
+            value = pending.decode(raw)
+        except PayloadError as error:
+            raise UndecodableResultError(pending.command, error) from error
+        pending.future.set_result(value)
+
+    def _reject(self, at: key.CorrelationKey, error: AionError) -> None:
+        pending = self._close_command(at)
+        if pending is not None and pending.future is not None and not pending.future.done():
+            pending.future.set_exception(error)
+
+    def expects(self, event: ev.Event) -> bool:
+        """Say whether an executor event answers a command that is still open. What is not expected is not recorded."""
+        return self.phase is Phase.RUNNING and key.key_of(event) in self._open
+
+    def take_commands(self) -> list[cmd.AnyCommand]:
+        """Hand out the commands of this activation, in the order in which they were emitted."""
+        commands = list(self._emitted.values())
+        self._emitted.clear()
+        return commands
+
+    def waits(self) -> list[Wait]:
+        """Return what the code waits for: open commands in the order of asking, then signals."""
+        found = [
+            Wait(item.command, item.since, item.command.fire_at if isinstance(item.command, cmd.StartTimer) else None)
+            for item in self._open.values()
+        ]
+        found.extend(self._signal_waits.values())
+        return found
+
+    def is_open(self, command: cmd.AnyCommand) -> bool:
+        """Say whether a command's answer is still awaited."""
+        return command.key in self._open
+
+    def close(self) -> list[str]:
+        """Abandon the code where it stands: nothing of it runs afterwards. Returns names of tasks that resist."""
+        if self.phase is Phase.CLOSED:
+            return []
+        self._last_line = self.where()
+        self.phase = Phase.CLOSED
+        return self._loop.close_tasks()
+
+    def _emit(self, command: cmd.AnyCommand) -> None:
+        self._emitted[command.key if _starts(command) else (type(command), command.key)] = command
+
+    def _require_running(self) -> None:
+        if self.phase is not Phase.RUNNING:
+            raise RunClosed
+
+    def _next(self, kind: type[key.Activity | key.Timer | key.Child | key.Send]) -> int:
+        number = self._counters[kind]
+        self._counters[kind] = number + 1
+        return number
+
+    def _ask(self, command: cmd.AnyCommand, decode: Decoder, withdrawal: cmd.AnyCommand | None) -> CommandFuture:
+        def withdraw() -> None:
+            if self.phase is Phase.RUNNING and self._open.pop(command.key, None) is not None:
+                self._retract(command, withdrawal)
+
+        future = CommandFuture(loop=self._loop, withdraw=withdraw)
+        self._open[command.key] = _Pending(command, self.context.instant, future, decode)
+        self._emit(command)
+        return future
+
+    def _retract(self, command: cmd.AnyCommand, withdrawal: cmd.AnyCommand | None) -> None:
+        """A command withdrawn in the activation that emitted it writes nothing; its ordinal stays used."""
+        if self._emitted.pop(command.key, None) is not None:
+            self._emitted.pop((cmd.AwaitChild, command.key), None)
+        elif withdrawal is not None:
+            self._emit(withdrawal)
+
+    def run_activity(
+        self, activity_type: str, input: msgspec.Raw, options: dict[str, Any], target: Any, decode: Decoder
+    ) -> asyncio.Future[Any]:
+        """Emit RunActivity; the future gets the decoded result, or an ActivityError."""
+        self._require_running()
+        at = key.Activity(self._next(key.Activity))
+        source = self.paths.caller()
+        command = cmd.RunActivity(
+            key=at, activity_type=activity_type, input=input, options=options, target=target, source=source
+        )
+        return self._ask(command, decode, cmd.CancelActivity(key=at, source=source))
+
+    def spawn_child(
+        self,
+        workflow_type: str,
+        input: msgspec.Raw,
+        target: Any,
+        decode: Decoder,
+        *,
+        workflow_id: str = "",
+        parent_close: ev.ParentClose = ev.ParentClose.CANCEL,
+    ) -> asyncio.Future[Any]:
+        """Emit SpawnChild and AwaitChild; the future gets the child's decoded result, or a ChildError."""
+        self._require_running()
+        at = key.Child(self._next(key.Child))
+        source = self.paths.caller()
+        command = cmd.SpawnChild(
+            key=at,
+            workflow_type=workflow_type,
+            input=input,
+            target=target,
+            workflow_id=workflow_id,
+            parent_close=parent_close,
+            source=source,
+        )
+        future = self._ask(command, decode, cmd.CancelChild(key=at, source=source))
+        self._emit(cmd.AwaitChild(key=at, source=source))
+        return future
+
+    def send_signal(self, target_workflow_id: str, name: str, payload: msgspec.Raw) -> asyncio.Future[Any]:
+        """Emit SendSignal; the future is done when the target has accepted it. A send cannot be withdrawn."""
+        self._require_running()
+        at = key.Send(self._next(key.Send))
+        command = cmd.SendSignal(
+            key=at, target_workflow_id=target_workflow_id, name=name, payload=payload, source=self.paths.caller()
+        )
+        return self._ask(command, bytes, None)
+
+    async def receive(self, name: str) -> ev.SignalReceived:
+        """Take the next signal of a name, in file order; waits if there is none."""
+        buffer = self._buffer(name)
+        while not buffer.events:
+            await self._signal_arrives(name, buffer)
+        buffer.handed += 1
+        return buffer.events.popleft()
+
+    async def _signal_arrives(self, name: str, buffer: _SignalBuffer) -> None:
+        self._require_running()
+        waiter = WorkflowFuture[None](loop=self._loop)
+        command = cmd.AwaitSignal(
+            key=key.Signal(name, buffer.handed + len(buffer.waiters)), source=self.paths.caller()
+        )
+        buffer.waiters.append(waiter)
+        self._signal_waits[waiter] = Wait(command, self.context.instant)
+        self._emit(command)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter in buffer.waiters:
+                buffer.waiters.remove(waiter)
+            elif buffer.events:
+                buffer.wake()
+            raise
+        finally:
+            self._signal_waits.pop(waiter, None)
+
+    def pending_signals(self, name: str) -> int:
+        """Return how many signals of a name have arrived that no code has taken."""
+        return len(self._buffer(name).events)
+
+    def unconsumed_signals(self) -> list[ev.SignalReceived]:
+        """Return the signals that no code has taken, in file order."""
+        found = [event for buffer in self._signals.values() for event in buffer.events]
+        return sorted(found, key=lambda event: event.seq)
+
+    def _buffer(self, name: str) -> _SignalBuffer:
+        return self._signals.setdefault(name, _SignalBuffer())
+
+    def present_micros(self) -> int:
+        """The present of the workflow loop, in microseconds since the epoch."""
+        return self.context.micros
+
+    def start_timer(self, fire_at_micros: int) -> int:
+        """Emit StartTimer, and return the timer's id."""
+        self._require_running()
+        at = key.Timer(self._next(key.Timer))
+        try:
+            fire_at = clock.format_instant(fire_at_micros)
+        except OverflowError:
+            raise ValueError("a timer cannot be set later than the year 9999") from None
+        command = cmd.StartTimer(key=at, fire_at=fire_at, source=self.paths.caller())
+        self._open[at] = _Pending(command, self.context.instant, None, bytes)
+        self._emit(command)
+        return at.timer_id
+
+    def cancel_timer(self, timer_id: int) -> None:
+        """Withdraw a timer."""
+        at = key.Timer(timer_id)
+        pending = self._open.pop(at, None)
+        if self.phase is Phase.RUNNING and pending is not None:
+            self._retract(pending.command, cmd.CancelTimer(key=at, source=pending.command.source))
+
+
+_CHILD_CANCELLED = ev.Failure(
+    kind=ev.ErrorKind.CANCELLED, type="CancelledError", message="the child workflow was cancelled"
+)
+
+
+def _starts(command: cmd.AnyCommand) -> bool:
+    """Commands that begin something are found again by their key, so that they can be retracted."""
+    return isinstance(command, cmd.RunActivity | cmd.StartTimer | cmd.SpawnChild | cmd.SendSignal)
+
+
+def current() -> Execution:
+    """Return the execution whose code is running. Raises AionError outside of workflow code."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    execution = getattr(loop, "execution", None)
+    if not isinstance(execution, Execution):
+        raise AionError(
+            "this can only be used inside a running workflow",
+            hint="call it from a function decorated with @workflow, or use `.fn` for the plain function",
+        )
+    return execution

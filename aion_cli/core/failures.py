@@ -1,0 +1,146 @@
+"""Exceptions as data and back: an exception becomes a Failure when it is recorded, and an error class when it is awaited.
+
+Nothing is pickled: class name, message, notes and the chain of causes survive; the exception object does not. So an
+exception with a custom constructor, or of a class that is gone by the time of the replay, is no trouble.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+import msgspec
+
+from aion_cli.core.events import ErrorKind, Failure
+from aion_cli.core.source import SourcePaths
+from aion_cli.errors import (
+    ActivityError,
+    ActivityInterrupted,
+    ActivityTimeout,
+    ChildError,
+    NonRetryable,
+    WorkflowFailure,
+)
+
+F = TypeVar("F", bound=WorkflowFailure)
+
+_LONGEST_CHAIN = 16
+_LONGEST_MESSAGE = 16_384
+_TIMEOUTS = frozenset({ErrorKind.TIMEOUT, ErrorKind.TOTAL_TIMEOUT, ErrorKind.HEARTBEAT_TIMEOUT})
+
+
+def failure_of(error: BaseException, paths: SourcePaths, *, kind: ErrorKind | None = None) -> Failure:
+    """Record an exception: its class, message, notes, trimmed traceback and causes.
+
+    kind: what to record instead of what the exception's class says.
+    """
+    return _failure(error, paths, kind, depth=0)
+
+
+def _failure(error: BaseException, paths: SourcePaths, kind: ErrorKind | None, depth: int) -> Failure:
+    cause = error.__cause__
+    if cause is None and not error.__suppress_context__:
+        cause = error.__context__
+    return Failure(
+        kind=kind or _kind_of(error),
+        type=_name_of(error),
+        message=_text_of(error),
+        details=_details_of(error),
+        traceback=clean(paths.traceback(error)),
+        notes=[clean(str(note)) for note in getattr(error, "__notes__", ())],
+        cause=_failure(cause, paths, None, depth + 1) if cause is not None and depth < _LONGEST_CHAIN else None,
+    )
+
+
+def clean(text: str) -> str:
+    """Return text that can be written as UTF-8: lone surrogates are replaced, and what is very long is cut."""
+    if len(text) > _LONGEST_MESSAGE:
+        text = text[:_LONGEST_MESSAGE] + f"… ({len(text) - _LONGEST_MESSAGE} more characters)"
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _text_of(error: BaseException) -> str:
+    if isinstance(error, WorkflowFailure):
+        return error.message
+    try:
+        text = str(error)
+    except Exception as broken:  # noqa: BLE001 - an author's __str__ may raise anything, and the failure must still be recorded
+        text = f"(its message could not be made: {type(broken).__qualname__})"
+    if isinstance(error, BaseExceptionGroup):
+        parts = "; ".join(f"{type(part).__qualname__}: {_text_of(part)}" for part in error.exceptions)
+        text = f"{text}: {parts}"
+    return clean(text)
+
+
+def _name_of(error: BaseException) -> str:
+    if isinstance(error, WorkflowFailure) and error.type:
+        return error.type
+    return clean(type(error).__qualname__)
+
+
+def _kind_of(error: BaseException) -> ErrorKind:
+    match error:
+        case NonRetryable():
+            return ErrorKind.NON_RETRYABLE
+        case asyncio.CancelledError():
+            return ErrorKind.CANCELLED
+        case ActivityTimeout():
+            return ErrorKind.TIMEOUT
+        case ActivityInterrupted():
+            return ErrorKind.INTERRUPTED
+        case ChildError():
+            return ErrorKind.CHILD
+        case _:
+            return ErrorKind.ERROR
+
+
+def _details_of(error: BaseException) -> Any:
+    """Any exception may carry JSON values as `details`; gRPC's, for one, has a method of that name."""
+    details = getattr(error, "details", None)
+    if details is None or callable(details):
+        return None
+    try:
+        return msgspec.json.decode(msgspec.json.encode(details))
+    except (TypeError, ValueError, RecursionError) as broken:
+        return f"(not recorded: {broken})"
+
+
+def activity_error(failure: Failure, attempts: int) -> ActivityError:
+    """Return the exception that workflow code sees for an activity's final failure."""
+    if failure.kind in _TIMEOUTS:
+        cls = ActivityTimeout
+    elif failure.kind is ErrorKind.INTERRUPTED:
+        cls = ActivityInterrupted
+    else:
+        cls = ActivityError
+    return _noted(
+        cls(
+            failure.message,
+            type=failure.type,
+            details=failure.details,
+            attempts=attempts,
+            cause=_cause(failure, ActivityError),
+        ),
+        failure,
+    )
+
+
+def child_error(failure: Failure) -> ChildError:
+    """Return the exception that workflow code sees for a child's failure."""
+    return _noted(
+        ChildError(failure.message, type=failure.type, details=failure.details, cause=_cause(failure, ChildError)),
+        failure,
+    )
+
+
+def _cause(failure: Failure, cls: type[F]) -> F | None:
+    if failure.cause is None:
+        return None
+    inner = failure.cause
+    return _noted(cls(inner.message, type=inner.type, details=inner.details, cause=_cause(inner, cls)), inner)
+
+
+def _noted(error: F, failure: Failure) -> F:
+    for note in failure.notes:
+        error.add_note(note)
+    return error

@@ -1,0 +1,143 @@
+"""Replay: drive an execution over its history, to the resume-live boundary or the end.
+
+Events are applied strictly in order. After each, the commands that the code emitted are matched at once, in order, with
+the next command events; passing a command event that nobody asked for is a divergence, and so is an answer that stands
+before the event of an emitted command. Nothing here can touch the world: what history cannot satisfy is handed back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from aion_cli.core import commands as cmd
+from aion_cli.core import events as ev
+from aion_cli.core.cursor import HistoryCursor
+from aion_cli.core.events import EventClass, event_class
+from aion_cli.core.execution import Execution, Program, UndecodableResultError
+from aion_cli.core.resolver import Resolver
+from aion_cli.core.source import SourcePaths
+from aion_cli.errors import HistoryShapeError, NonDeterminismError, PayloadError
+
+Observer = Callable[[ev.Event, cmd.AnyCommand | None], None]
+"""Told of every event as it is passed, and of the command it was matched with, if any."""
+
+
+class Boundary(msgspec.Struct, gc=False):
+    """Where history ends.
+
+    unmatched: commands that the code emitted and history does not hold, in order: the resume-live point.
+    closed_by: the terminal event, if the run is closed. paused: it was paused and not resumed.
+    last_seq, recorded_at: of the last event. events: how many were passed.
+    opened_at: when the run started, or was last reopened.
+    """
+
+    unmatched: list[cmd.AnyCommand]
+    closed_by: ev.Event | None
+    paused: bool
+    last_seq: int
+    recorded_at: str
+    events: int
+    opened_at: str
+
+
+class Replay:
+    """One pass of one program over one history."""
+
+    def __init__(self, cursor: HistoryCursor, program: Program, *, paths: SourcePaths | None = None) -> None:
+        """Raises HistoryShapeError if the history does not begin with WorkflowStarted."""
+        started = cursor.peek()
+        if not isinstance(started, ev.WorkflowStarted):
+            found = "nothing" if started is None else type(started).__name__
+            raise HistoryShapeError(f"a history begins with WorkflowStarted, this one with {found}")
+        self.execution = Execution(started, program, paths=paths)
+        self.resolver = Resolver(started.workflow_id, cursor)
+        self._cursor = cursor
+        self._matched: dict[int, cmd.AnyCommand] = {}
+        self._at = Boundary(
+            unmatched=[],
+            closed_by=None,
+            paused=False,
+            last_seq=0,
+            recorded_at=started.recorded_at,
+            events=0,
+            opened_at=started.recorded_at,
+        )
+
+    def run(self, observer: Observer | None = None) -> Boundary:
+        """Pass all events. Raises NonDeterminismError where code and history part, HistoryShapeError for nonsense."""
+        while (event := self._cursor.advance()) is not None:
+            self._pass(event)
+            if observer is not None:
+                observer(event, self._matched.get(event.seq))
+            self._matched.pop(event.seq, None)
+        self.execution.replaying = False
+        return self._at
+
+    def _pass(self, event: ev.Event) -> None:
+        self._note(event)
+        match event_class(event):
+            case EventClass.COMMAND:
+                if self._cursor.skipped_command:
+                    raise self._not_asked_for(event)
+            case EventClass.EXECUTOR:
+                self.resolver.observe(event)
+                self._apply(event)
+            case EventClass.PROGRESS:
+                self.resolver.observe(event)
+            case EventClass.OUTSIDE:
+                self._apply(event)
+            case EventClass.NOTE:
+                pass
+
+    def _note(self, event: ev.Event) -> None:
+        at = self._at
+        if at.closed_by is not None and not isinstance(event, ev.WorkflowReopened):
+            raise HistoryShapeError(
+                f"event {event.seq} ({type(event).__name__}) stands after the run was closed by event {at.closed_by.seq}"
+            )
+        at.last_seq = event.seq
+        at.recorded_at = event.recorded_at
+        at.events += 1
+        match event:
+            case ev.WorkflowPaused():
+                at.paused = True
+            case ev.WorkflowResumed():
+                at.paused = False
+            case ev.WorkflowReopened():
+                at.closed_by = None
+                at.opened_at = event.recorded_at
+            case _ if isinstance(event, ev.TERMINAL_EVENTS):
+                at.closed_by = event
+            case _:
+                pass
+
+    def _apply(self, event: ev.Event) -> None:
+        try:
+            self.execution.apply(event)
+        except UndecodableResultError as error:
+            raise self._does_not_fit(event, error.command, error.error) from error
+        except PayloadError as error:
+            raise self._does_not_fit(event, None, error) from error
+        for command in self.execution.take_commands():
+            if not isinstance(command, cmd.AwaitSignal | cmd.AwaitChild):
+                self._match(command)
+
+    def _match(self, command: cmd.AnyCommand) -> None:
+        recorded = self.resolver.match(command)
+        if recorded is None:
+            self._at.unmatched.append(command)
+        else:
+            self._matched[recorded.seq] = command
+
+    def _not_asked_for(self, event: ev.Event) -> NonDeterminismError:
+        """The code yielded without asking for what comes next: name what it waits for instead, if anything."""
+        return self.resolver.divergence(event, None, self.execution.where())
+
+    def _does_not_fit(
+        self, event: ev.Event, command: cmd.AnyCommand | None, error: PayloadError
+    ) -> NonDeterminismError:
+        divergence = self.resolver.divergence(event, command, command.source if command else self.execution.where())
+        divergence.hint = f"what is recorded does not fit the types of today's code: {error.message} at {error.path}"
+        return divergence
