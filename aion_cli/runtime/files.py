@@ -60,6 +60,9 @@ class Calls:
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         return os.pread(fd, size, offset)
 
+    def read(self, fd: int, size: int) -> bytes:
+        return os.read(fd, size)
+
     def write(self, fd: int, data: bytes | memoryview) -> int:
         return os.write(fd, data)
 
@@ -264,10 +267,10 @@ class Files:
         """
         if path in self._ensured:
             return
-        if path == root:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        else:
+        if path != root:
             self.ensure_directory(path.parent, root)
+        elif not path.parent.exists():
+            self.ensure_directory(path.parent, path.parent)
         existed = self._is_directory(path, follow=path == root)
         if not existed:
             with suppress(FileTakenError), translated("create the directory", path):
@@ -310,6 +313,61 @@ class Files:
                     self.calls.flock(fd, fcntl.LOCK_UN)
         finally:
             self.close(fd)
+
+
+class Doorbell:
+    """The reading end of a FIFO that others ring. Wait until `fileno()` is readable, `silence()` it, then look."""
+
+    def __init__(self, fd: int, files: Files) -> None:
+        self._fd = fd
+        self._files = files
+
+    def fileno(self) -> int:
+        """The descriptor to wait on."""
+        return self._fd
+
+    def silence(self) -> None:
+        """Take all rings that are in it."""
+        with suppress(BlockingIOError):
+            while len(self._files.calls.read(self._fd, 4096)) == 4096:
+                pass
+
+    def close(self) -> None:
+        """Stop listening; ringing is then in vain."""
+        if self._fd >= 0:
+            self._files.close(self._fd)
+        self._fd = -1
+
+
+def open_doorbell(path: Path, files: Files) -> Doorbell | None:
+    """Make a doorbell, and listen to it. None where the place cannot hold a FIFO: then only looking helps."""
+    with suppress(FileExistsError):
+        try:
+            files.calls.mkfifo(path)
+        except PermissionError:
+            return None
+    # Open for both: without a writing end of its own, the last ringer to close would leave it readable for ever.
+    with translated("open", path):
+        fd = files.calls.open(path, os.O_RDWR | os.O_NONBLOCK | _SAFE)
+    if not stat.S_ISFIFO(files.calls.fstat(fd).st_mode):
+        files.close(fd)
+        raise StoreError(f"cannot open {path}: it is not a FIFO", hint="move it out of the way")
+    return Doorbell(fd, files)
+
+
+def ring_doorbell(path: Path, files: Files) -> None:
+    """Ring a doorbell, if somebody listens; a bell that rings already is left alone."""
+    try:
+        fd = files.calls.open(path, os.O_WRONLY | os.O_NONBLOCK | _SAFE)
+    except OSError:
+        return
+    try:
+        if stat.S_ISFIFO(files.calls.fstat(fd).st_mode):
+            files.calls.write(fd, b"!")
+    except OSError:
+        return
+    finally:
+        files.close(fd)
 
 
 @contextmanager
