@@ -16,6 +16,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from aion_cli.cli.as_typed import AsTypedCommand, AsTypedGroup
 from aion_cli.cli.durations import parse_duration
 from aion_cli.cli.requests import (
     Durability,
@@ -36,6 +37,7 @@ _MORE = "Global options (aion --help) go before or after the command."
 
 app = typer.Typer(
     name="aion",
+    cls=AsTypedGroup,
     help="Durable workflows from the command line: a run is a file that you can kill, resume, replay and share.",
     epilog="aion COMMAND --help explains a command.",
     rich_markup_mode=None,  # plain help: half the time, and the same in a pipe
@@ -82,7 +84,7 @@ def root(
     )
 
 
-@app.command("run", epilog=_MORE)
+@app.command("run", cls=AsTypedCommand, epilog=_MORE)
 def run(
     ctx: typer.Context,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="name, file.py, file.py:name or package.module:name")],
@@ -140,7 +142,7 @@ def run(
     return _call(ctx, "run", "run_command", request)
 
 
-@app.command("replay", epilog=_MORE)
+@app.command("replay", cls=AsTypedCommand, epilog=_MORE)
 def replay(
     ctx: typer.Context,
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, .jsonl files, folders or globs.")],
@@ -165,7 +167,7 @@ def replay(
     return _call(ctx, "replay", "replay_command", request)
 
 
-@app.command("signal", epilog=_MORE)
+@app.command("signal", cls=AsTypedCommand, epilog=_MORE)
 def signal(
     ctx: typer.Context,
     run: RunName,
@@ -187,7 +189,7 @@ def signal(
     return _call(ctx, "signal", "signal_command", request)
 
 
-@app.command("list", epilog=_MORE)
+@app.command("list", cls=AsTypedCommand, epilog=_MORE)
 def list_runs(
     ctx: typer.Context,
     statuses: Annotated[
@@ -201,7 +203,7 @@ def list_runs(
     return _call(ctx, "inspect", "list_command", ListRequest(frozenset(statuses or ()), _tags(tags or ())))
 
 
-@app.command("show", epilog=_MORE)
+@app.command("show", cls=AsTypedCommand, epilog=_MORE)
 def show(ctx: typer.Context, run: RunName) -> int:
     """Show the events of a run.
 

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import typer
 import typer.main
@@ -26,24 +26,10 @@ from aion_cli.cli.settings import OutputMode, Settings
 _TYPER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 
-class _Unconverted:
-    """Takes the place of Typer's conversion for options that are declared as text, lists of text or flags.
-
-    Since 0.26 Typer loads pydantic to convert even text to text, which doubles the time of a short command. An older
-    Typer has no such place, and needs none.
-    """
-
-    @staticmethod
-    def coerce(value: Any, param: Any, ctx: Any) -> Any:
-        if value is None and (param.multiple or param.nargs == -1):
-            return ()
-        return value
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `aion` with these arguments (default: the process's), and return its exit code."""
     line = list(sys.argv[1:] if argv is None else argv)
-    command = _build()
+    command: Any = typer.main.get_command(app)
     hoisted = hoist(line, _grammar(command))
     try:
         if not line:
@@ -61,16 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report_unexpected(error, hoisted)
 
 
-def _build() -> Any:
-    """Build the command tree, with Typer's conversion switched off."""
-    command = cast(Any, typer.main.get_command(app))
-    for each in (command, *command.commands.values()):
-        for parameter in each.params:
-            if "_runtime_param" in vars(parameter):
-                parameter._runtime_param = _Unconverted
-    return command
-
-
 def _grammar(command: Any) -> Grammar:
     """Read off the app which options there are and which take a value."""
 
@@ -80,7 +56,6 @@ def _grammar(command: Any) -> Grammar:
             name for option in options if option.is_flag is flags for name in (*option.opts, *option.secondary_opts)
         )
 
-    # Help is the business of whichever command it follows; completion comes without a command.
     return Grammar(
         flags=names(command.params, flags=True),
         valued=names(command.params, flags=False),

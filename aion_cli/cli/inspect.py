@@ -1,0 +1,218 @@
+"""`aion list` and `aion show`: what runs there are, and what is recorded of one. Reads, locks nothing, imports no code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from aion_cli.cli import output, render
+from aion_cli.cli.describe import EventWords, age_words, waiting_words
+from aion_cli.cli.output import ExitCode
+from aion_cli.cli.requests import ListRequest, ShowRequest
+from aion_cli.cli.settings import OutputMode, Settings
+from aion_cli.cli.table import Cell, Column, Table, fitting
+from aion_cli.core import events as ev
+from aion_cli.core.status import RunStatus, RunSummary, Waiting, summarise
+from aion_cli.errors import AionError, NoSuchRunError, UsageError
+from aion_cli.runtime.folder import HistoriesFolder, RunLocation
+from aion_cli.runtime.reading import HistoryReader, read_history
+
+_RED = "\x1b[31m"
+_GREEN = "\x1b[32m"
+_YELLOW = "\x1b[33m"
+_CYAN = "\x1b[36m"
+_DIM = "\x1b[2m"
+
+_STATUS_PAINT: dict[RunStatus, str] = {
+    RunStatus.RUNNING: _CYAN,
+    RunStatus.WAITING: _YELLOW,
+    RunStatus.PAUSED: _YELLOW,
+    RunStatus.COMPLETED: _GREEN,
+    RunStatus.CONTINUED: _GREEN,
+    RunStatus.CANCELLED: _DIM,
+    RunStatus.FAILED: _RED,
+    RunStatus.TERMINATED: _RED,
+    RunStatus.TIMED_OUT: _RED,
+}
+_EVENT_PAINT: dict[type[ev.Event], str] = {
+    ev.WorkflowCompleted: _GREEN,
+    ev.ActivityCompleted: _GREEN,
+    ev.ChildWorkflowCompleted: _GREEN,
+    ev.WorkflowFailed: _RED,
+    ev.ActivityFailed: _RED,
+    ev.ChildWorkflowFailed: _RED,
+    ev.WorkflowTimedOut: _RED,
+    ev.WorkflowTerminated: _RED,
+    ev.SignalReceived: _CYAN,
+    ev.ActivityStarted: _DIM,
+    ev.ActivityHeartbeat: _DIM,
+}
+_SHOW_COLUMNS = (Column("seq", 4, right=True), Column("time (UTC)", 18), Column("event", 22), Column("what"))
+
+
+class ListedRun(msgspec.Struct):
+    """A run as `aion list -o json` shows it."""
+
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    status: RunStatus
+    tags: dict[str, str]
+    since: str
+    waiting: list[Waiting]
+
+
+class Listing:
+    """Reads all runs of a folder; one that cannot be read is reported and hides no other.
+
+    exit_code: OK, or that of the first run that could not be read.
+    """
+
+    def __init__(self, settings: Settings, request: ListRequest) -> None:
+        self._settings = settings
+        self._statuses = _statuses(request)
+        self._tags = request.tags
+        self.exit_code = ExitCode.OK
+
+    def __iter__(self) -> Iterator[tuple[RunLocation, RunSummary]]:
+        """Yield the runs that the request asks for, by workflow id and number."""
+        for location in HistoriesFolder(self._settings.histories).runs():
+            try:
+                run = summarise(read_history(location.path))
+            except NoSuchRunError:
+                continue  # an empty file, or one whose first line was never finished
+            except AionError as error:
+                self._report(error)
+                continue
+            if (not self._statuses or run.status in self._statuses) and self._tags.items() <= run.tags.items():
+                yield location, run
+
+    def _report(self, error: AionError) -> None:
+        color = output.stderr_takes_color(self._settings)
+        output.write_stderr(render.error_text(error, self._settings, color=color))
+        if self.exit_code is ExitCode.OK:
+            self.exit_code = output.exit_code_of(error)
+
+
+def list_command(settings: Settings, request: ListRequest) -> int:
+    """List the runs of the histories folder."""
+    listing = Listing(settings, request)
+    match settings.output:
+        case OutputMode.JSON:
+            output.write_json([_listed(run) for _, run in listing])
+        case OutputMode.JSONL:
+            for _, run in listing:
+                output.write_json_line(msgspec.json.encode(_listed(run)))
+        case OutputMode.HUMAN:
+            _print_runs(settings, list(listing))
+    return listing.exit_code
+
+
+def show_command(settings: Settings, request: ShowRequest) -> int:
+    """Show the events of a run."""
+    location = HistoriesFolder(settings.histories).find(request.run)
+    reader = read_history(location.path)
+    match settings.output:
+        case OutputMode.JSON:
+            _exhaust(reader)
+            output.write_json([msgspec.Raw(line) for line in _recorded_lines(location, reader)])
+        case OutputMode.JSONL:
+            try:
+                _exhaust(reader)
+            finally:  # the lines above a damaged one are shown as well
+                for line in _recorded_lines(location, reader):
+                    output.write_json_line(line)
+        case OutputMode.HUMAN:
+            _print_events(settings, reader)
+    if reader.torn is not None:
+        output.warn(f"{location.path}:{reader.torn.line} ends in an unfinished line of {reader.torn.size} bytes; ignored")
+    return ExitCode.OK
+
+
+def _listed(run: RunSummary) -> ListedRun:
+    return ListedRun(run.workflow_id, run.run_id, run.workflow_type, run.status, run.tags, run.since, run.waiting)
+
+
+def _statuses(request: ListRequest) -> frozenset[RunStatus]:
+    try:
+        return frozenset(RunStatus(status) for status in request.statuses)
+    except ValueError:
+        unknown = ", ".join(sorted(repr(status) for status in request.statuses if status not in list(RunStatus)))
+        raise UsageError(f"there is no status {unknown}", hint=f"there are {', '.join(RunStatus)}") from None
+
+
+def _print_runs(settings: Settings, runs: list[tuple[RunLocation, RunSummary]]) -> None:
+    if not runs:
+        output.say(settings, f"no runs in {settings.histories}")
+        return
+    now = time.time_ns() // 1000
+    rows = [
+        (location.name.stem, run.workflow_type, run.status, age_words(run.since, now), _last_column(run, now))
+        for location, run in runs
+    ]
+    table = Table(
+        [
+            fitting("run", [row[0] for row in rows]),
+            fitting("workflow", [row[1] for row in rows]),
+            fitting("status", [row[2] for row in rows]),
+            fitting("for", [row[3] for row in rows], right=True),
+            Column("waits for, or ended with"),
+        ],
+        width=output.stdout_width(),
+        color=output.stdout_takes_color(settings),
+    )
+    output.write_text(table.header())
+    for name, workflow, status, age, last in rows:
+        output.write_text(table.row([name, workflow, Cell(status, _STATUS_PAINT[status]), age, last]))
+
+
+def _last_column(run: RunSummary, now_micros: int) -> str:
+    """What a run waits for, or, once it is closed, what came of it."""
+    if run.status.is_open:
+        progress = f"{run.progress.done} of {run.progress.total}  {run.progress.text}" if run.progress else ""
+        return ", ".join(part for part in (progress.strip(), waiting_words(run.waiting, now_micros)) if part)
+    if run.error is not None:
+        return f"{run.error.type}: {run.error.message}" if run.error.message else run.error.type
+    if run.result is not None:
+        return bytes(run.result).decode("utf-8", "replace")
+    return run.reason
+
+
+def _print_events(settings: Settings, events: Iterable[ev.Event]) -> None:
+    table = Table(_SHOW_COLUMNS, width=output.stdout_width(), color=output.stdout_takes_color(settings))
+    words = EventWords()
+    for index, event in enumerate(events):
+        if index == 0:
+            output.write_text(table.header())
+        kind = type(event)
+        output.write_text(
+            table.row(
+                [
+                    str(event.seq),
+                    f"{event.recorded_at[5:10]} {event.recorded_at[11:23]}",
+                    Cell(kind.__name__, _EVENT_PAINT.get(kind, "")),
+                    words.what(event),
+                ]
+            )
+        )
+
+
+def _exhaust(reader: HistoryReader) -> None:
+    """Read, and so verify, all of a history; its head is then known."""
+    for _ in reader:
+        pass
+
+
+def _recorded_lines(location: RunLocation, reader: HistoryReader) -> Iterator[bytes]:
+    """Yield the lines that a reader has verified, byte for byte as they stand in the file, without their newlines."""
+    left = reader.head.size
+    if not left:
+        return
+    with location.path.open("rb") as lines:
+        for line in lines:
+            left -= len(line)
+            if left < 0:
+                return
+            yield line.rstrip(b"\n")
