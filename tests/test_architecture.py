@@ -18,7 +18,12 @@ PROJECT = Path(__file__).parent.parent
 def lint(project: Path) -> subprocess.CompletedProcess[str]:
     """Run lint-imports on a checkout, which must import its own copy of the package."""
     return subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"],
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+            "--no-cache",
+        ],
         cwd=project,
         env=os.environ | {"PYTHONPATH": str(project), "NO_COLOR": "1", "COLUMNS": "200"},
         capture_output=True,

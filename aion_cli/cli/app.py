@@ -106,7 +106,8 @@ def run(
         bool, typer.Option("--until-blocked", help="Stop (exit 3) when only timers or signals can move the run.")
     ] = False,
     max_wait: Annotated[
-        str | None, typer.Option("--max-wait", metavar="DURATION", help="Stop (exit 3) after this long: 60s, 5m, 1h30m.")
+        str | None,
+        typer.Option("--max-wait", metavar="DURATION", help="Stop (exit 3) after this long: 60s, 5m, 1h30m."),
     ] = None,
     durability: Annotated[
         str, typer.Option("--durability", metavar="full|process", help="Survive power loss, or only kill -9 (faster).")
@@ -217,7 +218,11 @@ def _call(ctx: typer.Context, module: str, function: str, request: object) -> in
     output = importlib.import_module("aion_cli.cli.output")
     command = getattr(importlib.import_module(f"aion_cli.cli.{module}"), function)
     with output.stdout_for_results():
-        return int(command(ctx.obj, request))
+        try:
+            return int(command(ctx.obj, request))
+        except KeyboardInterrupt:
+            output.warn("interrupted")
+            return int(output.ExitCode.SIGINT)
 
 
 def _choice(option: str, text: str, choices: type[E]) -> E:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -22,7 +22,7 @@ class EventWords:
 
     def what(self, event: Any) -> str:
         """Return what an event, a member of `ev.AnyEvent`, is about, in one line."""
-        words = _WORDS.get(type(event))
+        words = _WORDS.get(cast(type[ev.Event], type(event)))
         about = words(event) if words is not None else ""
         of = key.key_of(event)
         if of is None or isinstance(of, key.Main | key.Marker | key.Update):

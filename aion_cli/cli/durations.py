@@ -6,7 +6,7 @@ import math
 import re
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|[smhdw])")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|[smhdw])")
 _LONGEST_S = 100 * 366 * 86_400.0
 
 
@@ -15,7 +15,7 @@ def parse_duration(text: str) -> float:
     wrong = f"{text!r} is not a duration such as 90, 60s, 1.5h, 1h30m or 250ms"
     compact = text.strip().lower()
     try:
-        seconds = float(compact) if re.fullmatch(r"[\d.]+", compact) else _sum_of_parts(compact)
+        seconds = float(compact) if re.fullmatch(r"[0-9.]+", compact) else _sum_of_parts(compact)
     except ValueError:
         raise ValueError(wrong) from None
     if not math.isfinite(seconds) or seconds > _LONGEST_S:

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Any = typer.main.get_command(app)
     hoisted = hoist(line, _grammar(command))
     try:
-        if not line:
+        if not line and "_AION_COMPLETE" not in os.environ:  # by which a shell asks Typer for completions
             return _explain(command)
         if hoisted.incomplete:
             return _report(errors.UsageError(f"{hoisted.incomplete} needs a value"), hoisted)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(_usage_error(error), hoisted)
     except errors.AionError as error:
         return _report(error, hoisted, cause=error)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort):  # before or after a command; `app` answers for commands
         return 130
     except Exception as error:  # noqa: BLE001 - the one boundary where a fault of ours becomes an error message
         return _report_unexpected(error, hoisted)

@@ -1,4 +1,4 @@
-"""`aion list` and `aion show`: what runs there are, and what is recorded of one. Reads, locks nothing, imports no code."""
+"""`aion list` and `aion show`: what runs there are, and what is recorded of one. No locks, no code of workflows."""
 
 from __future__ import annotations
 
@@ -127,7 +127,9 @@ def show_command(settings: Settings, request: ShowRequest) -> int:
         case OutputMode.HUMAN:
             _print_events(settings, reader)
     if reader.torn is not None:
-        output.warn(f"{location.path}:{reader.torn.line} ends in an unfinished line of {reader.torn.size} bytes; ignored")
+        output.warn(
+            f"{location.path}:{reader.torn.line} ends in an unfinished line of {reader.torn.size} bytes; ignored"
+        )
     return ExitCode.OK
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 
@@ -123,6 +124,8 @@ def _encodable(value: object) -> object:
             return "".join(visible(char) if "\ud800" <= char <= "\udfff" else char for char in value)
         case errors.WorkflowFailure():
             return {"type": value.type, "message": value.message, "details": _encodable(value.details)}
+        case list():
+            return [_encodable(item) for item in cast(list[object], value)]
         case _:
             try:
                 msgspec.json.encode(value)

@@ -25,7 +25,8 @@ class Durability(enum.StrEnum):
 class RunRequest:
     """`aion run`.
 
-    input: what `--input` says (JSON, `@file` or `-`), or None. parameters: each `-p` as typed, `key=text` or `key:=json`.
+    input: what `--input` says (JSON, `@file` or `-`), or None.
+    parameters: each `-p` as typed, `key=text` or `key:=json`.
     max_wait_s: None for no limit. grace_s: how long a cancelled activity is waited for.
     """
 

@@ -54,11 +54,11 @@ class Table:
 
     def row(self, cells: Sequence[Cell | str]) -> str:
         """Return one row, which is two lines where the last column has no room beside the others."""
-        shown = [Cell(visible(cell.text), cell.paint) if isinstance(cell, Cell) else Cell(visible(cell)) for cell in cells]
+        shown = [
+            Cell(visible(cell.text), cell.paint) if isinstance(cell, Cell) else Cell(visible(cell)) for cell in cells
+        ]
         *firsts, last = shown
-        line = GAP.join(
-            self._padded(cell, column) for cell, column in zip(firsts, self._columns[:-1], strict=True)
-        )
+        line = GAP.join(self._padded(cell, column) for cell, column in zip(firsts, self._columns[:-1], strict=True))
         if not last.text:
             return line.rstrip()
         if self._own_line and self._width is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import msgspec
 
@@ -148,7 +148,7 @@ class StatusFold:
         if self._start is None and type(event) is not ev.WorkflowStarted:
             raise HistoryShapeError(f"a history begins with WorkflowStarted, and this one with {type(event).__name__}")
         self._last = event
-        take = _TAKES.get(type(event))
+        take = self._TAKES.get(cast(type[ev.Event], type(event)))
         if take is not None:
             take(self, event)
         if event.b == 0:  # inside a batch a step has ended and the next has not begun, which is no state of its own
@@ -252,7 +252,7 @@ class StatusFold:
             ask.ended_by_code = ev.event_class(event) is ev.EventClass.COMMAND
 
     def _reopen(self, event: ev.WorkflowReopened) -> None:
-        """Forget commands from `superseded_from` on, and open again what that event, or a hidden cancellation, ended."""
+        """Forget commands from `superseded_from` on; open again what that event, or a hidden cancellation, ended."""
         first = event.superseded_from
         self._end = None
         self._asks = {of: ask for of, ask in self._asks.items() if ask.seq < first}
@@ -260,6 +260,31 @@ class StatusFold:
             if ask.ended_seq == first or (ask.ended_by_code and ask.ended_seq > first):
                 ask.ended_seq = 0
         self._busy = sum(_keeps_busy(ask) for ask in self._asks.values() if not ask.ended_seq)
+
+    _TAKES: ClassVar[dict[type[ev.Event], Callable[[StatusFold, Any], None]]] = {
+        ev.WorkflowStarted: _begin,
+        ev.WorkflowReopened: _reopen,
+        ev.WorkflowPaused: _pause,
+        ev.WorkflowResumed: _pause,
+        ev.ActivityScheduled: _ask_activity,
+        ev.ActivityStarted: _attempt,
+        ev.ActivityCompleted: _answer,
+        ev.ActivityFailed: _fail,
+        ev.ActivityCancelled: _answer,
+        ev.TimerStarted: _ask_timer,
+        ev.TimerFired: _answer,
+        ev.TimerCancelled: _answer,
+        ev.ChildWorkflowStarted: _ask_child,
+        ev.ChildWorkflowCompleted: _answer,
+        ev.ChildWorkflowFailed: _answer,
+        ev.ChildWorkflowCancelled: _answer,
+        ev.SignalSendRequested: _ask_send,
+        ev.SignalSent: _answer,
+        ev.SignalSendFailed: _answer,
+        ev.TagsSet: _set_tags,
+        ev.ProgressSet: _set_progress,
+        **dict.fromkeys(_CLOSING, _close),
+    }
 
 
 def summarise(events: Iterable[Any]) -> RunSummary:
@@ -273,29 +298,3 @@ def summarise(events: Iterable[Any]) -> RunSummary:
 def _keeps_busy(ask: _Ask) -> bool:
     """Say whether somebody who works on the run has something to do for this now, or soon."""
     return ask.kind in (WaitKind.ACTIVITY, WaitKind.RETRY, WaitKind.SEND)
-
-
-_TAKES: dict[type[ev.Event], Callable[[StatusFold, Any], None]] = {
-    ev.WorkflowStarted: StatusFold._begin,
-    ev.WorkflowReopened: StatusFold._reopen,
-    ev.WorkflowPaused: StatusFold._pause,
-    ev.WorkflowResumed: StatusFold._pause,
-    ev.ActivityScheduled: StatusFold._ask_activity,
-    ev.ActivityStarted: StatusFold._attempt,
-    ev.ActivityCompleted: StatusFold._answer,
-    ev.ActivityFailed: StatusFold._fail,
-    ev.ActivityCancelled: StatusFold._answer,
-    ev.TimerStarted: StatusFold._ask_timer,
-    ev.TimerFired: StatusFold._answer,
-    ev.TimerCancelled: StatusFold._answer,
-    ev.ChildWorkflowStarted: StatusFold._ask_child,
-    ev.ChildWorkflowCompleted: StatusFold._answer,
-    ev.ChildWorkflowFailed: StatusFold._answer,
-    ev.ChildWorkflowCancelled: StatusFold._answer,
-    ev.SignalSendRequested: StatusFold._ask_send,
-    ev.SignalSent: StatusFold._answer,
-    ev.SignalSendFailed: StatusFold._answer,
-    ev.TagsSet: StatusFold._set_tags,
-    ev.ProgressSet: StatusFold._set_progress,
-    **dict.fromkeys(_CLOSING, StatusFold._close),
-}

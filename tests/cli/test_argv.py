@@ -54,19 +54,27 @@ def test_an_option_of_another_command_takes_no_value_here() -> None:
 
 
 def test_a_negative_number_is_an_argument() -> None:
-    assert hoist("signal r counter -1".split(), GRAMMAR).argv == "signal -- r counter -1".split()
-    assert hoist("signal r counter -.5e3 --id k -q".split(), GRAMMAR).argv == (
-        "-q signal --id k -- r counter -.5e3".split()
+    assert hoist(["signal", "r", "counter", "-1"], GRAMMAR).argv == ["signal", "--", "r", "counter", "-1"]
+    assert hoist(["signal", "r", "counter", "-.5e3", "--id", "k", "-q"], GRAMMAR).argv == (
+        ["-q", "signal", "--id", "k", "--", "r", "counter", "-.5e3"]
     )
 
 
 def test_a_negative_number_as_the_value_of_an_option_stays_its_value() -> None:
-    assert hoist("run order --input -1".split(), GRAMMAR).argv == "run order --input -1".split()
+    assert hoist(["run", "order", "--input", "-1"], GRAMMAR).argv == ["run", "order", "--input", "-1"]
 
 
 def test_a_separator_that_was_typed_is_not_typed_twice() -> None:
-    assert hoist("signal -- r counter -1".split(), GRAMMAR).argv == "signal -- r counter -1".split()
-    assert hoist("signal r --id k -- counter -1".split(), GRAMMAR).argv == "signal --id k -- r counter -1".split()
+    assert hoist(["signal", "--", "r", "counter", "-1"], GRAMMAR).argv == ["signal", "--", "r", "counter", "-1"]
+    assert hoist(["signal", "r", "--id", "k", "--", "counter", "-1"], GRAMMAR).argv == [
+        "signal",
+        "--id",
+        "k",
+        "--",
+        "r",
+        "counter",
+        "-1",
+    ]
 
 
 def test_a_global_option_that_lacks_its_value_does_not_swallow_the_command() -> None:
@@ -80,13 +88,13 @@ def test_a_value_that_a_command_s_own_option_lacks_is_left_for_typer_to_report()
 
 
 def test_the_last_of_several_values_counts() -> None:
-    hoisted = hoist("-o json list --output=jsonl -q".split(), GRAMMAR)
+    hoisted = hoist(["-o", "json", "list", "--output=jsonl", "-q"], GRAMMAR)
     assert hoisted.last_value("-o", "--output") == "jsonl"
     assert hoisted.last_value("--histories") is None
 
 
 def test_the_value_of_a_global_option_may_look_like_a_command() -> None:
-    hoisted = hoist("--histories run list".split(), GRAMMAR)
+    hoisted = hoist(["--histories", "run", "list"], GRAMMAR)
     assert (hoisted.front, hoisted.command) == (("--histories", "run"), "list")
 
 
