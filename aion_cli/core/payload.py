@@ -14,23 +14,21 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, NoReturn, cast
 
 import msgspec
 
+from aion_cli.core.misfit import malformed, misfit
 from aion_cli.core.plain import MAX_BYTES, MAX_DEPTH, Refused, simplify, step, type_name
 from aion_cli.errors import PayloadError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "NULL", "check_type", "decode", "encode", "equal", "parse"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "NULL", "adopt", "check_type", "decode", "encode", "equal", "parse"]
 
 NULL: Final = msgspec.Raw(b"null")
 """The payload of nothing."""
 
 _LITERAL = "$lit"
-_WHERE = re.compile(r"(?s)(.*) - at (?:`key` in )?`(\$.*)`\Z")
-_FIELD = re.compile(r"Object (?:missing required|contains unknown) field `(.*)`\Z")
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -79,6 +77,15 @@ def parse(data: bytes, type_: Any = Any) -> Any:
     if _is_deep(data):
         raise PayloadError(f"the JSON is nested more than {MAX_DEPTH} deep", hint="flatten it")
     return _decode_plain(data, type_)
+
+
+def adopt(data: bytes, type_: Any = Any) -> msgspec.Raw:
+    """Turn JSON that a user wrote into the payload to record: read as type_, then written in the recorded form.
+
+    So it is compact, has its defaults, and what could not be recorded (a datetime without a time zone) is refused.
+    Raises PayloadError like parse and encode.
+    """
+    return encode(parse(data, type_), type_)
 
 
 def equal(
@@ -181,14 +188,13 @@ def _is_deep(data: bytes) -> bool:
 
 
 def _decode_plain(data: bytes, type_: Any) -> Any:
+    decoder = _decoder(type_)
     try:
-        return _decoder(type_).decode(data)
+        return decoder.decode(data)
     except msgspec.ValidationError as error:
-        raise _misfit(error) from None
+        raise misfit(error, data, decoder.decode) from None
     except msgspec.DecodeError as error:
-        raise PayloadError(_malformed(str(error), data)) from None
-    except PayloadError:
-        raise
+        raise malformed(error, data) from None
     except Exception as error:  # a type's own validation may raise anything
         raise PayloadError(f"`{type_name(type_)}` refused the value: {type(error).__name__}: {error}") from error
 
@@ -224,28 +230,6 @@ def _from_json(type_: Any, value: Any) -> Any:
             raise TypeError(f"Expected `{type_.__name__}`, got `{type(value).__name__}`")
         return type_(value)
     raise TypeError(f"`{type_name(type_)}` cannot be read from JSON")
-
-
-def _misfit(error: msgspec.ValidationError) -> PayloadError:
-    text, path = str(error), "$"
-    if found := _WHERE.match(text):
-        text, path = found[1], found[2]
-    if found := _FIELD.match(text):
-        path += step(found[1])
-    details: Any = getattr(error.__cause__, "errors", None)
-    if callable(details):
-        problems = cast("list[Mapping[str, Any]]", details())
-        path += "".join(step(part) for part in problems[0]["loc"])
-        text = str(problems[0]["msg"]) + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
-    return PayloadError(text, path=path)
-
-
-def _malformed(text: str, data: bytes) -> str:
-    if ("truncated" in text or "surrogate" in text) and (found := _SURROGATE.search(data)):
-        return f"the JSON holds half a character (the lone surrogate {found[0].decode()})"
-    if "truncated" in text:
-        return "JSON is malformed: it ends too early"
-    return text
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -7,8 +7,8 @@ integer keys into text and lets datetimes without a time zone pass. A value that
 a refusal, so every value is walked before msgspec sees it. The walk is bounded in depth and in size, and it notices
 values that contain themselves. What msgspec writes faithfully is left as it is; the rest is replaced on the way.
 
-A class of its own form has `__aion_payload__(self)`, which returns the value to record, and the class method
-`__from_aion_payload__(cls, value)`, which takes it back.
+A class that msgspec does not know (no Struct, dataclass or attrs class) may bring its own form: what
+`__aion_payload__(self)` returns is recorded, and the class method `__from_aion_payload__(cls, value)` takes it back.
 """
 
 from __future__ import annotations

@@ -239,6 +239,7 @@ def _guarded(source: str, module_name: str, cwd: Path) -> Generator[None]:
 
 
 def _import_failure(error: BaseException, source: str, module_name: str, paths: SourcePaths) -> WorkflowCodeError:
+    source = paths.shorten(source)
     if isinstance(error, SyntaxError) and error.filename:
         place = f"{paths.shorten(error.filename)}:{error.lineno or 1}"
         return WorkflowCodeError(f"{source} cannot be imported: {type(error).__name__}: {error.msg}", where=(place,))
