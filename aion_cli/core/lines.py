@@ -220,7 +220,7 @@ class LineChain:
             raise BadLineError(f"event {event.seq} stands where event {self.seq} belongs")
         if (type(event) is ev.WorkflowStarted) != (self.seq == 1):
             raise BadLineError(f"event {self.seq} is {type(event).__name__}, and WorkflowStarted is the first, once")
-        if event.recorded_at != self.recorded_at:
+        if event.recorded_at != self.recorded_at or self.seq == 1:
             if event.recorded_at < self.recorded_at:
                 raise BadLineError(f"its time {event.recorded_at} is before the time of the line above")
             if not is_instant(event.recorded_at):

@@ -9,7 +9,6 @@ line is unterminated or has a zero-filled sector, and no line after it, except t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +34,6 @@ _CHUNK = 256 << 10
 _SECTOR = 512
 _FEWEST_ZEROS = 8
 _REOPENED = b'{"type":"WorkflowReopened"'
-_DIGITS = re.compile(rb'[0-9a-f]{32}"\}\Z')
 
 
 class Head(NamedTuple):
@@ -220,7 +218,8 @@ def read_first_event(path: Path, files: Files | None = None) -> ev.WorkflowStart
 def read_last_event(path: Path, files: Files | None = None) -> Any:
     """Read the last whole line alone, a member of `ev.AnyEvent`; its payload may be a blob reference.
 
-    It is verified against the digest of the line above it; lines further up are not looked at. Raises as read_history.
+    Its batch is verified against the digest of the line above it; lines further up are not looked at. Raises as
+    read_history.
     """
     files = files or Files()
     fd = open_history(path, files)
@@ -235,29 +234,29 @@ def read_last_event(path: Path, files: Files | None = None) -> Any:
 
 
 def _last_event(fd: int, path: Path, files: Files) -> Any:
+    """Return the last event if its batch is whole and holds together; None if more must be read to tell."""
     size, _ = files.size_and_links(fd, path)
     window = 8 << 10
     while True:
         start = max(0, size - window)
-        data = files.read_at(fd, size - start, start, path)
-        lines = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
-        if start == 0 or len(lines) > 2:
+        lines = files.read_at(fd, size - start, start, path).split(b"\n")[:-1]
+        if start > 0:
+            lines = lines[1:]
+        above = next((n for n in range(len(lines) - 2, -1, -1) if ends_batch(lines[n])), None)
+        if above is not None or start == 0 or window > 2 * MAX_BATCH:
             break
-        if window > 2 * MAX_BATCH:
-            return None
         window *= 8
-    if not lines:
-        return None
     chain = LineChain()
     try:
-        if len(lines) > 1:
-            above = lines[-2]
-            if not _DIGITS.search(above):
-                return None
-            chain.digest = bytes.fromhex(above[-34:-2].decode())
-        chain.verify(lines[-1])
-        return decode_event(lines[-1])
-    except BadLineError:
+        if above is not None:
+            chain.digest = bytes.fromhex(lines[above][-34:-2].decode())
+        elif start > 0:
+            return None
+        batch = lines if above is None else lines[above + 1 :]
+        for line in batch:
+            chain.verify(line)
+        return decode_event(batch[-1]) if batch else None
+    except (BadLineError, ValueError):
         return None
 
 
