@@ -1,7 +1,7 @@
 """Typer commands that take options as they were typed: text, lists of text, flags.
 
-Since 0.26 Typer loads pydantic to convert even text to text, which doubles the time of a short command. These classes
-put something in the place where a parameter keeps its conversion. An older Typer has no such place, and needs none.
+Some versions of Typer load pydantic to convert even text to text, which doubles the time of a short command. These
+classes put something in the place where a parameter keeps its conversion. A Typer without such a place needs none.
 """
 
 from __future__ import annotations
