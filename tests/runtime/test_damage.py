@@ -21,6 +21,10 @@ def read(path: Path, files: Files) -> tuple[list[Any], Any]:
     return list(reader), reader.torn
 
 
+def read_all(path: Path) -> list[Any]:
+    return list(read_history(path))
+
+
 def torn_files(root: Path) -> list[Path]:
     directory = root / ".aion" / "torn"
     return sorted(directory.iterdir()) if directory.exists() else []
@@ -101,7 +105,7 @@ def test_damage_names_the_line_and_touches_nothing(tmp_path: Path) -> None:
     lines = data.splitlines(keepends=True)
     lines[6] = lines[6].replace(b"charge", b"chargf").replace(b'"ok"', b'"OK"')
     path.write_bytes(b"".join(lines))
-    for opening in (JsonlStore.open_to_write, lambda path: list(read_history(path))):
+    for opening in (JsonlStore.open_to_write, read_all):
         with pytest.raises(DamagedHistoryError) as caught:
             opening(path)
         assert (caught.value.line, caught.value.where) == (7, (f"{path}:7",))
@@ -225,7 +229,7 @@ def test_whatever_fails_while_a_tail_is_set_aside_it_can_be_done_again(tmp_path:
 def test_a_history_of_a_newer_aion_is_unsupported_and_says_where(tmp_path: Path, body: bytes) -> None:
     path = tmp_path / "order-1.jsonl"
     path.write_bytes(forged(body) + b"\n")
-    for opening in (JsonlStore.open_to_write, read_first_event, read_last_event, lambda path: list(read_history(path))):
+    for opening in (JsonlStore.open_to_write, read_first_event, read_last_event, read_all):
         with pytest.raises(UnsupportedFormatError) as caught:
             opening(path)
         assert caught.value.where == (f"{path}:1",)
@@ -262,7 +266,7 @@ def test_a_file_without_a_whole_line_is_no_run(tmp_path: Path) -> None:
         for opening in (
             read_first_event,
             read_last_event,
-            lambda path: list(read_history(path)),
+            read_all,
             JsonlStore.open_to_write,
         ):
             with pytest.raises(NoSuchRunError):

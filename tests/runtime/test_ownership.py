@@ -122,7 +122,10 @@ def test_a_symbolic_link_in_place_of_the_directory_of_locks_is_refused(folder: H
 @pytest.mark.parametrize("child", ["none", "fork", "exec"])
 def test_a_killed_owners_lock_is_free_at_once_though_its_child_lives(folder: HistoriesFolder, child: str) -> None:
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder.root), child], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLD, str(folder.root), child],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     with holder:
         assert holder.stdin
