@@ -7,7 +7,7 @@ import inspect
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import msgspec
 import pytest
@@ -43,7 +43,7 @@ def as_it_is(x: Any) -> Any: ...
 def forever() -> NoReturn: ...  # pyright: ignore[reportReturnType]
 
 
-UNTYPED: Any = untyped
+UNTYPED = cast("Any", untyped)
 
 
 class Order(msgspec.Struct):
