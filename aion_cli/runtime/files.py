@@ -341,11 +341,12 @@ class Doorbell:
 
 def open_doorbell(path: Path, files: Files) -> Doorbell | None:
     """Make a doorbell, and listen to it. None where the place cannot hold a FIFO: then only looking helps."""
-    with suppress(FileExistsError):
-        try:
-            files.calls.mkfifo(path)
-        except PermissionError:
-            return None
+    try:
+        files.calls.mkfifo(path)
+    except FileExistsError:
+        pass
+    except OSError:
+        return None
     # Open for both: without a writing end of its own, the last ringer to close would leave it readable for ever.
     with translated("open", path):
         fd = files.calls.open(path, os.O_RDWR | os.O_NONBLOCK | _SAFE)

@@ -139,6 +139,8 @@ class HistoryReader:
         line = self._files.read_at(fd, torn.size, torn.offset, self._path)
         try:
             self._chain.read(line)
+        except UnknownLineError as error:
+            raise history_error(self._path, torn.line, error) from error
         except BadLineError:
             return False
         return True

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from aion_cli.core import events as ev
 from aion_cli.errors import DamagedHistoryError, NoSuchRunError, StoreError, UnsupportedFormatError
 from aion_cli.runtime.files import Files
-from aion_cli.runtime.journal import JsonlStore, SetAside, read_first_event, read_history, read_last_event
+from aion_cli.runtime.journal import JsonlStore, SetAside, find_reopens, read_first_event, read_history, read_last_event
 from aion_cli.runtime.reading import has_zeroed_sector
 from tests.core.test_lines import forged
 from tests.storage import Failing, Unsynced, completed, create, forty_events, scheduled, signal, started
@@ -234,6 +235,30 @@ def test_a_history_of_a_newer_aion_is_unsupported_and_says_where(tmp_path: Path,
             opening(path)
         assert caught.value.where == (f"{path}:1",)
         assert caught.value.hint
+
+
+def test_a_record_of_a_newer_aion_that_lacks_its_newline_is_not_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "order-1.jsonl"
+    store = create(path, [started()])
+    with path.open("ab") as file:
+        file.write(forged(b'{"type":"Teleported","seq":2}', store.head.digest))
+    before = path.read_bytes()
+    with pytest.raises(UnsupportedFormatError):
+        JsonlStore.open_to_write(path)
+    assert path.read_bytes() == before
+
+
+def test_reopens_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "order-1.jsonl"
+    lookalike = signal("s", b'"{\\"type\\":\\"WorkflowReopened\\""')
+    cancelled, reopened = ev.WorkflowCancelled(), ev.WorkflowReopened(superseded_from=2)
+    # Long lines, so that the scan meets reopens at many places of its chunks.
+    rounds = [[cancelled], [reopened], [completed(0, b'"' + b"x" * 39_000 + b'"'), lookalike]] * 30
+    create(path, [started()], *rounds, files=Files(Unsynced())).close()
+    assert [event.seq for event in find_reopens(path)] == [
+        event.seq for event in read_history(path) if isinstance(event, ev.WorkflowReopened)
+    ]
+    assert len(find_reopens(path)) == 30
 
 
 def test_the_first_and_the_last_event_are_read_alone(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tests.storage import Failing, at, create, done, scheduled, signal, started
 
 SENDER = """
 import sys
+from contextlib import suppress
 from pathlib import Path
 import msgspec
 from aion_cli.core import events as ev
@@ -84,6 +87,45 @@ def test_whatever_fails_in_accepting_nothing_half_is_left_and_a_repeat_is_accept
             inbox = Inbox(folder, "order-1")
             inbox.accept(sent, chosen_id=True)
             assert ids(inbox).count(f"s{step}") == 1
+
+
+class Watched(Failing):
+    """Says of each renaming and listing whether the inbox lock was held then."""
+
+    def __init__(self, lock: Path) -> None:
+        super().__init__()
+        self.lock = lock
+        self.held: list[tuple[str, bool]] = []
+
+    def _watch(self, name: str) -> None:
+        with suppress(FileNotFoundError), self.lock.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.held.append((name, False))
+            except BlockingIOError:
+                self.held.append((name, True))
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._watch("rename")
+        super().rename(source, target)
+
+    def listdir(self, path: Path) -> list[str]:
+        if path == self.lock.parent:
+            self._watch("list")
+        return super().listdir(path)
+
+
+def test_the_inbox_lock_is_held_while_a_message_is_named_and_while_the_owner_lists(
+    folder: HistoriesFolder, store: JsonlStore
+) -> None:
+    calls = Watched(folder.inbox("order-1") / ".lock")
+    inbox = Inbox(folder, "order-1", Files(calls))
+    inbox.accept(signal("a"), chosen_id=True)
+    assert set(calls.held) == {("rename", True), ("list", True)}
+    calls.held.clear()
+    inbox.names()
+    # The first look is only whether there is anything at all.
+    assert calls.held == [("list", False), ("list", True)]
 
 
 def test_messages_keep_their_order_when_the_clock_goes_back(inbox: Inbox) -> None:

@@ -157,6 +157,13 @@ def test_creating_where_an_empty_file_stands_takes_its_place(tmp_path: Path) -> 
     assert len(list(read_history(tmp_path / "a.jsonl"))) == 1
 
 
+def test_a_history_is_synced_before_it_gets_its_name_and_its_name_before_it_is_used(tmp_path: Path) -> None:
+    calls = Failing()
+    create(tmp_path / "a.jsonl", [started("a"), scheduled(0)], files=Files(calls)).close()
+    assert calls.log[-5:] == ["write", "fdatasync", "link", "unlink", "fsync_directory"]
+    assert set(calls.log[:-5]) == {"fsync_directory"}
+
+
 def test_an_append_is_one_write_and_one_sync(tmp_path: Path) -> None:
     calls = Failing()
     store = create(tmp_path / "a.jsonl", [started("a")], files=Files(calls))
