@@ -211,7 +211,7 @@ class UnsupportedFormatError(StoreError):
     code = "unsupported-format"
 
 
-class WorkflowFailure(AionError):
+class WorkflowFailure(AionError):  # noqa: N818 - not an error of aion, but of what it ran
     """Base of what workflow code sees when something it awaited failed.
 
     type: `__qualname__` of the exception class that was raised.
@@ -275,8 +275,11 @@ class NonRetryable(Exception):  # noqa: N818 - the name authors write, fixed by 
         self.details = details
 
 
-class ContinueAsNew(BaseException):  # noqa: N818 - the name authors write; a BaseException so that `except Exception` lets it pass
-    """Raise this in a workflow to go on as a new run with a fresh history."""
+class ContinueAsNew(BaseException):
+    """Raise this in a workflow to go on as a new run with a fresh history.
+
+    A BaseException, so that `except Exception` in workflow code lets it pass.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args)

@@ -13,8 +13,8 @@ from aion_cli.errors import AionError
 class ActivityInfo:
     """The attempt that is being made.
 
-    ordinal: number of the activity in its run, from 0. attempt: from 1. idempotency_key: the same for all attempts, also
-    after a crash; hand it to the service that is called. cancel_requested: whether the attempt should end early.
+    ordinal: number of the activity in its run, from 0. attempt: from 1. idempotency_key: the same for all attempts,
+    also after a crash; hand it to the service that is called. cancel_requested: whether the attempt should end early.
     """
 
     workflow_id: str

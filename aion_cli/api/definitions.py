@@ -1,8 +1,8 @@
 """`@workflow` and `@activity`: functions become definitions, and calls of definitions become Commands.
 
-A definition is known to a history by its registered name alone (the function's name unless another is given). Calling one
-gives a coroutine, typed as what the function returns; the command is emitted when that coroutine first runs. The plain
-function stays reachable as `.fn`.
+A definition is known to a history by its registered name alone (the function's name unless another is given). Calling
+one gives a coroutine, typed as what the function returns; the command is emitted when that coroutine first runs. The
+plain function stays reachable as `.fn`.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ def activity(
 ) -> Any:
     """Make a function an activity: sync ones run in a thread, async ones on the process's event loop.
 
-    retry: none unless given. timeout: limit of one attempt. total_timeout: limit of all attempts and waits between them.
-    at_most_once: after a crash, a started attempt without outcome is not repeated; ActivityInterrupted is raised instead.
+    retry: none unless given. timeout: limit of one attempt. total_timeout: limit of all attempts and waits between.
+    at_most_once: after a crash, a started attempt without outcome is not repeated: ActivityInterrupted is raised.
     Durations are timedeltas or seconds. Raises UsageError for parameters or options that cannot be.
     """
     settings = ActivityOptions(
@@ -169,9 +169,8 @@ def activity(
         total_timeout_s=limit_s("total_timeout", total_timeout),
         at_most_once=at_most_once,
     )
-    if fn is not None:
-        return ActivityDefinition(fn, name, settings)
-    return ActivityDecorator(name, settings)
+    decorate = ActivityDecorator(name, settings)
+    return decorate if fn is None else decorate(fn)
 
 
 class ActivityDecorator:
@@ -188,7 +187,8 @@ class ActivityDecorator:
     def __call__(self, fn: Callable[P, R], /) -> ActivityDefinition[P, R]: ...
 
     def __call__(self, fn: Callable[..., Any], /) -> Any:
-        return ActivityDefinition(fn, self._name, self._settings)
+        made: ActivityDefinition[..., Any] = ActivityDefinition(fn, self._name, self._settings)
+        return made
 
 
 @overload
@@ -201,9 +201,8 @@ def workflow(*, name: str | None = None) -> WorkflowDecorator: ...
 
 def workflow(fn: Callable[..., Awaitable[Any]] | None = None, /, *, name: str | None = None) -> Any:
     """Make an `async def` function a durable workflow. Raises UsageError for a function that cannot be one."""
-    if fn is not None:
-        return WorkflowDefinition(fn, name)
-    return WorkflowDecorator(name)
+    decorate: Any = WorkflowDecorator(name)
+    return decorate if fn is None else decorate(fn)
 
 
 class WorkflowDecorator:

@@ -1,6 +1,7 @@
 """`await shell("make test")`: a shell step as an activity.
 
-The command gets a process group of its own, and the whole group is killed when the step is cancelled or times out. Standard input is empty. Output is captured whole and recorded with the step's result.
+The command gets a process group of its own, and the whole group is killed when the step is cancelled or times out.
+Standard input is empty. Output is captured whole and recorded with the step's result.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def _kill_group(pid: int) -> None:
         return
 
 
-_shell = ActivityDefinition(_run_command, "shell")
+_shell: ActivityDefinition[[str, bool, str | None, dict[str, str] | None], ShellResult] = ActivityDefinition(
+    _run_command, "shell"
+)
 
 
 async def shell(

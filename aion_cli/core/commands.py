@@ -25,7 +25,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     source: str = ""
 
 
-class RunActivity(Command):
+class RunActivity(Command, frozen=True, kw_only=True):
     key: key.Activity
     activity_type: str
     input: msgspec.Raw
@@ -33,33 +33,33 @@ class RunActivity(Command):
     target: Any = None
 
 
-class CancelActivity(Command):
+class CancelActivity(Command, frozen=True, kw_only=True):
     key: key.Activity
 
 
-class StartTimer(Command):
+class StartTimer(Command, frozen=True, kw_only=True):
     """fire_at: an instant, see core.clock."""
 
     key: key.Timer
     fire_at: str
 
 
-class CancelTimer(Command):
+class CancelTimer(Command, frozen=True, kw_only=True):
     key: key.Timer
 
 
-class AwaitSignal(Command):
+class AwaitSignal(Command, frozen=True, kw_only=True):
     key: key.Signal
 
 
-class SendSignal(Command):
+class SendSignal(Command, frozen=True, kw_only=True):
     key: key.Send
     target_workflow_id: str
     name: str
     payload: msgspec.Raw
 
 
-class SpawnChild(Command):
+class SpawnChild(Command, frozen=True, kw_only=True):
     """workflow_id: the id that the author chose, or empty: then it is made from the command's sequence number."""
 
     key: key.Child
@@ -70,20 +70,20 @@ class SpawnChild(Command):
     target: Any = None
 
 
-class AwaitChild(Command):
+class AwaitChild(Command, frozen=True, kw_only=True):
     key: key.Child
 
 
-class CancelChild(Command):
+class CancelChild(Command, frozen=True, kw_only=True):
     key: key.Child
 
 
-class RecordMarker(Command):
+class RecordMarker(Command, frozen=True, kw_only=True):
     key: key.Marker
     value: msgspec.Raw
 
 
-class AnswerUpdate(Command):
+class AnswerUpdate(Command, frozen=True, kw_only=True):
     """Exactly one of result and error is set."""
 
     key: key.Update
@@ -113,7 +113,7 @@ class Continued(msgspec.Struct, frozen=True, gc=False):
 Outcome = Completed | Failed | Cancelled | Continued
 
 
-class CompleteWorkflow(Command):
+class CompleteWorkflow(Command, frozen=True, kw_only=True):
     outcome: Outcome
     key: key.Main = key.Main()
 
@@ -203,7 +203,7 @@ def completion_event(outcome: Outcome, new_run_id: str = "") -> ev.Event:
             return ev.WorkflowContinuedAsNew(input=input, workflow_type=workflow_type, new_run_id=new_run_id)
 
 
-def command_event(command: AnyCommand, *, child_id: str = "", new_run_id: str = "") -> ev.Event | None:  # noqa: C901 - one flat case a command
+def command_event(command: AnyCommand, *, child_id: str = "", new_run_id: str = "") -> ev.Event | None:
     """Return the event that records a command, unstamped, or None for one that leaves no event of its own.
 
     child_id, new_run_id: ids that the runtime makes; history does not compare them.

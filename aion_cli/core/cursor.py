@@ -1,9 +1,9 @@
 """HistoryCursor: an ordered, single-pass view of a recorded run.
 
 Two readers share it. The replay driver takes events strictly in order (`advance`). The Resolver takes command events as
-the code asks for them (`take_command`), looking ahead no further than the next one. A command event may be looked ahead to
-over outside events (a signaller can append between a command's emission and its event), never over an executor event:
-there the code asked for more than it did when the history was written.
+the code asks for them (`take_command`), looking ahead no further than the next one. A command event may be looked ahead
+to over outside events (a signaller can append between a command's emission and its event), never over an executor
+event: there the code asked for more than it did when the history was written.
 
 Events that a reopen superseded are filtered out before either reader sees them. The whole history is never held.
 """
@@ -91,9 +91,7 @@ class HistoryCursor:
         return any(reopen.superseded_from <= event.seq < reopen.seq for reopen in self._reopens)
 
 
-def visible_events(
-    events: Iterable[ev.Event], reopens: Sequence[ev.WorkflowReopened]
-) -> Iterator[ev.Event]:
+def visible_events(events: Iterable[ev.Event], reopens: Sequence[ev.WorkflowReopened]) -> Iterator[ev.Event]:
     """Leave out what reopens superseded; design.md, "Reopening".
 
     Hidden of [S, reopen): command events, everything that belongs to those commands, the event S itself, terminal
@@ -107,7 +105,9 @@ def visible_events(
 def _without_superseded(events: Iterable[ev.Event], reopens: Sequence[ev.WorkflowReopened]) -> Iterator[ev.Event]:
     windows = [_Superseded(reopen) for reopen in reopens]
     for event in events:
-        if not any([window.hides(event) for window in windows]):
+        # All of them are asked: each has to see every event to know which commands it hides.
+        hidden = [window.hides(event) for window in windows]
+        if not any(hidden):
             yield event
 
 

@@ -102,7 +102,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field
     b: int = 0
 
 
-class WorkflowStarted(Event, kw_only=True, tag=True):
+class WorkflowStarted(Event, frozen=True, kw_only=True, tag=True):
     format: int
     workflow_id: str
     run_id: str
@@ -117,139 +117,139 @@ class WorkflowStarted(Event, kw_only=True, tag=True):
     tags: dict[str, str] = {}
 
 
-class WorkflowCompleted(Event, kw_only=True, tag=True):
+class WorkflowCompleted(Event, frozen=True, kw_only=True, tag=True):
     result: msgspec.Raw
 
 
-class WorkflowFailed(Event, kw_only=True, tag=True):
+class WorkflowFailed(Event, frozen=True, kw_only=True, tag=True):
     error: Failure
 
 
-class WorkflowCancelled(Event, kw_only=True, tag=True):
+class WorkflowCancelled(Event, frozen=True, kw_only=True, tag=True):
     reason: str = ""
 
 
-class WorkflowTerminated(Event, kw_only=True, tag=True):
+class WorkflowTerminated(Event, frozen=True, kw_only=True, tag=True):
     reason: str = ""
 
 
-class WorkflowTimedOut(Event, kw_only=True, tag=True):
+class WorkflowTimedOut(Event, frozen=True, kw_only=True, tag=True):
     timeout_s: float
 
 
-class WorkflowContinuedAsNew(Event, kw_only=True, tag=True):
+class WorkflowContinuedAsNew(Event, frozen=True, kw_only=True, tag=True):
     input: msgspec.Raw
     new_run_id: str
     workflow_type: str | None = None
 
 
-class WorkflowCancelRequested(Event, kw_only=True, tag=True):
+class WorkflowCancelRequested(Event, frozen=True, kw_only=True, tag=True):
     request_id: str
     reason: str = ""
 
 
-class WorkflowReopened(Event, kw_only=True, tag=True):
+class WorkflowReopened(Event, frozen=True, kw_only=True, tag=True):
     superseded_from: int
     reason: str = ""
 
 
-class WorkflowPaused(Event, kw_only=True, tag=True):
+class WorkflowPaused(Event, frozen=True, kw_only=True, tag=True):
     reason: str = ""
 
 
-class WorkflowResumed(Event, kw_only=True, tag=True):
+class WorkflowResumed(Event, frozen=True, kw_only=True, tag=True):
     reason: str = ""
 
 
-class ActivityScheduled(Event, kw_only=True, tag=True):
+class ActivityScheduled(Event, frozen=True, kw_only=True, tag=True):
     activity_id: int
     activity_type: str
     input: msgspec.Raw
     options: dict[str, Any] = {}
 
 
-class ActivityStarted(Event, kw_only=True, tag=True):
+class ActivityStarted(Event, frozen=True, kw_only=True, tag=True):
     activity_id: int
     attempt: int
     host: str
     pid: int
 
 
-class ActivityHeartbeat(Event, kw_only=True, tag=True):
+class ActivityHeartbeat(Event, frozen=True, kw_only=True, tag=True):
     activity_id: int
     attempt: int
     details: msgspec.Raw
 
 
-class ActivityCompleted(Event, kw_only=True, tag=True):
+class ActivityCompleted(Event, frozen=True, kw_only=True, tag=True):
     activity_id: int
     attempt: int
     result: msgspec.Raw
 
 
-class ActivityFailed(Event, kw_only=True, tag=True):
+class ActivityFailed(Event, frozen=True, kw_only=True, tag=True):
     activity_id: int
     attempt: int
     error: Failure
     next_attempt_at: str | None = None
 
 
-class ActivityCancelled(Event, kw_only=True, tag=True):
+class ActivityCancelled(Event, frozen=True, kw_only=True, tag=True):
     activity_id: int
 
 
-class TimerStarted(Event, kw_only=True, tag=True):
+class TimerStarted(Event, frozen=True, kw_only=True, tag=True):
     timer_id: int
     fire_at: str
 
 
-class TimerFired(Event, kw_only=True, tag=True):
+class TimerFired(Event, frozen=True, kw_only=True, tag=True):
     timer_id: int
 
 
-class TimerCancelled(Event, kw_only=True, tag=True):
+class TimerCancelled(Event, frozen=True, kw_only=True, tag=True):
     timer_id: int
 
 
-class SignalReceived(Event, kw_only=True, tag=True):
+class SignalReceived(Event, frozen=True, kw_only=True, tag=True):
     name: str
     payload: msgspec.Raw
     signal_id: str
 
 
-class SignalSendRequested(Event, kw_only=True, tag=True):
+class SignalSendRequested(Event, frozen=True, kw_only=True, tag=True):
     ordinal: int
     target_workflow_id: str
     name: str
     payload: msgspec.Raw
 
 
-class SignalSent(Event, kw_only=True, tag=True):
+class SignalSent(Event, frozen=True, kw_only=True, tag=True):
     ordinal: int
 
 
-class SignalSendFailed(Event, kw_only=True, tag=True):
+class SignalSendFailed(Event, frozen=True, kw_only=True, tag=True):
     ordinal: int
     error: Failure
 
 
-class UpdateRequested(Event, kw_only=True, tag=True):
+class UpdateRequested(Event, frozen=True, kw_only=True, tag=True):
     update_id: str
     name: str
     args: msgspec.Raw
 
 
-class UpdateCompleted(Event, kw_only=True, tag=True):
+class UpdateCompleted(Event, frozen=True, kw_only=True, tag=True):
     update_id: str
     result: msgspec.Raw
 
 
-class UpdateFailed(Event, kw_only=True, tag=True):
+class UpdateFailed(Event, frozen=True, kw_only=True, tag=True):
     update_id: str
     error: Failure
 
 
-class ChildWorkflowStarted(Event, kw_only=True, tag=True):
+class ChildWorkflowStarted(Event, frozen=True, kw_only=True, tag=True):
     ordinal: int
     child_workflow_id: str
     workflow_type: str
@@ -257,35 +257,35 @@ class ChildWorkflowStarted(Event, kw_only=True, tag=True):
     parent_close: ParentClose = ParentClose.CANCEL
 
 
-class ChildCancelRequested(Event, kw_only=True, tag=True):
+class ChildCancelRequested(Event, frozen=True, kw_only=True, tag=True):
     ordinal: int
 
 
-class ChildWorkflowCompleted(Event, kw_only=True, tag=True):
+class ChildWorkflowCompleted(Event, frozen=True, kw_only=True, tag=True):
     ordinal: int
     result: msgspec.Raw
 
 
-class ChildWorkflowFailed(Event, kw_only=True, tag=True):
+class ChildWorkflowFailed(Event, frozen=True, kw_only=True, tag=True):
     ordinal: int
     error: Failure
 
 
-class ChildWorkflowCancelled(Event, kw_only=True, tag=True):
+class ChildWorkflowCancelled(Event, frozen=True, kw_only=True, tag=True):
     ordinal: int
 
 
-class MarkerRecorded(Event, kw_only=True, tag=True):
+class MarkerRecorded(Event, frozen=True, kw_only=True, tag=True):
     kind: str
     name: str
     value: msgspec.Raw
 
 
-class TagsSet(Event, kw_only=True, tag=True):
+class TagsSet(Event, frozen=True, kw_only=True, tag=True):
     tags: dict[str, str]
 
 
-class ProgressSet(Event, kw_only=True, tag=True):
+class ProgressSet(Event, frozen=True, kw_only=True, tag=True):
     done: int
     total: int
     text: str = ""

@@ -1,11 +1,11 @@
 """One workflow execution: apply an arrival, run the workflow loop until nothing is ready, hand out the commands.
 
-The same code runs live and in replay; it never knows which. What it holds is what the code waits for: futures of commands
-by their keys, buffers of signals by name. What it does not hold is the history, or any rule of matching.
+The same code runs live and in replay; it never knows which. What it holds is what the code waits for: futures of
+commands by their keys, buffers of signals by name. What it does not hold is the history, or any rule of matching.
 
-The authoring API reaches the execution through the running loop (`current`). Everything passes as recorded JSON; decoding
-to the author's types happens here, as an arrival is applied, with the decoder that came with the command. So a recorded
-result that does not fit today's types is told to the driver and never to workflow code, which might swallow it.
+The authoring API reaches the execution through the running loop (`current`). Everything passes as recorded JSON;
+decoding to the author's types happens here, as an arrival is applied, with the decoder that came with the command. So
+a recorded result that does not fit today's types is told to the driver, and not to workflow code that might swallow it.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Execution:
         if self._main is None:
             coroutine = self._program.start(self.started.input)
             # A frame that is held tells the last line it ran even after the coroutine has ended.
-            self._frame = coroutine.cr_frame
+            self._frame = getattr(coroutine, "cr_frame", None)
             self._main = self._loop.create_task(coroutine, name="main")
         self._loop.run_ready(self._main)
         if self._main.done():
@@ -186,8 +186,7 @@ class Execution:
     def where(self) -> str:
         """Return "file:line" where the code waits or, if it has ended, of the last line known to have run."""
         if self.phase is Phase.RUNNING and self._main is not None:
-            coroutine = self._main.get_coro()
-            return (self.paths.waiting_at(coroutine) if coroutine is not None else "") or self._last_line
+            return self.paths.waiting_at(self._main.get_coro()) or self._last_line
         return self._last_line
 
     def _deliver(self, event: ev.Event) -> None:
@@ -276,8 +275,10 @@ class Execution:
         found.extend(self._signal_waits.values())
         return found
 
-    def is_open(self, command: cmd.AnyCommand) -> bool:
+    def is_awaited(self, command: cmd.AnyCommand) -> bool:
         """Say whether a command's answer is still awaited."""
+        if isinstance(command, cmd.AwaitSignal):
+            return any(wait.command is command for wait in self._signal_waits.values())
         return command.key in self._open
 
     def close(self) -> list[str]:
@@ -376,9 +377,7 @@ class Execution:
     async def _signal_arrives(self, name: str, buffer: _SignalBuffer) -> None:
         self._require_running()
         waiter = WorkflowFuture[None](loop=self._loop)
-        command = cmd.AwaitSignal(
-            key=key.Signal(name, buffer.handed + len(buffer.waiters)), source=self.paths.caller()
-        )
+        command = cmd.AwaitSignal(key=key.Signal(name, buffer.handed + len(buffer.waiters)), source=self.paths.caller())
         buffer.waiters.append(waiter)
         self._signal_waits[waiter] = Wait(command, self.context.instant)
         self._emit(command)

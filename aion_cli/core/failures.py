@@ -1,4 +1,4 @@
-"""Exceptions as data and back: an exception becomes a Failure when it is recorded, and an error class when it is awaited.
+"""Exceptions as data and back: a Failure when it is recorded, an error class when it is awaited.
 
 Nothing is pickled: class name, message, notes and the chain of causes survive; the exception object does not. So an
 exception with a custom constructor, or of a class that is gone by the time of the replay, is no trouble.
@@ -7,7 +7,7 @@ exception with a custom constructor, or of a class that is gone by the time of t
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -67,7 +67,8 @@ def _text_of(error: BaseException) -> str:
     except Exception as broken:  # noqa: BLE001 - an author's __str__ may raise anything, and the failure must still be recorded
         text = f"(its message could not be made: {type(broken).__qualname__})"
     if isinstance(error, BaseExceptionGroup):
-        parts = "; ".join(f"{type(part).__qualname__}: {_text_of(part)}" for part in error.exceptions)
+        members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        parts = "; ".join(f"{type(part).__qualname__}: {_text_of(part)}" for part in members)
         text = f"{text}: {parts}"
     return clean(text)
 

@@ -1,8 +1,8 @@
 """The deterministic asyncio loop that workflow code runs on.
 
-It has no clock, no sockets and no threads. The engine steps it from a plain callback: `run_ready` runs callbacks in FIFO
-order until none is left or main is done, and returns. Time is the present of the event that is being applied; a timer is
-a command to the host, and comes back as `fire`. Because it is an asyncio loop, the standard library's `sleep`,
+It has no clock, no sockets and no threads. The engine steps it from a plain callback: `run_ready` runs callbacks in
+FIFO order until none is left or main is done, and returns. Time is the present of the event that is being applied; a
+timer is a command to the host, and comes back as `fire`. Because it is an asyncio loop, the standard library's `sleep`,
 `timeout`, `TaskGroup`, `gather`, `Queue`, `Event` and `Lock` work on it unchanged.
 
 Its tasks and futures hash by a creation counter. asyncio keeps tasks in sets, and sets iterate by hash: by address
@@ -34,7 +34,7 @@ class WorldTouchedError(AionError):
     code = "world-touched"
 
 
-class RunClosed(BaseException):  # noqa: N818 - like GeneratorExit, it ends code rather than reporting an error
+class RunClosed(BaseException):
     """Raised into code that goes on while its run is being suspended or after it has ended."""
 
 
@@ -253,8 +253,6 @@ def _close_quietly(task: WorkflowTask[Any]) -> bool:
     """Close a task's coroutine; False if it goes on awaiting whatever it is told."""
     setattr(task, "_log_destroy_pending", False)  # noqa: B010 - asyncio offers no other way to abandon a task in silence
     coroutine = task.get_coro()
-    if coroutine is None:
-        return True
     for _ in range(_CLOSE_ATTEMPTS):
         try:
             coroutine.close()

@@ -1,6 +1,6 @@
 """Ordered versions of `asyncio.as_completed`, `asyncio.wait` and `asyncio.wait_for` for the deterministic loop.
 
-asyncio's own put what they were given into sets: plain coroutines have address hashes, so tasks start in another order in
+asyncio's own put what they were given into sets: plain coroutines hash by address, so tasks start in another order in
 every process. And `wait_for` was built differently before Python 3.12, which would give other commands there. While
 another loop runs, the originals run.
 """

@@ -95,7 +95,7 @@ class Replay:
         at = self._at
         if at.closed_by is not None and not isinstance(event, ev.WorkflowReopened):
             raise HistoryShapeError(
-                f"event {event.seq} ({type(event).__name__}) stands after the run was closed by event {at.closed_by.seq}"
+                f"event {event.seq} ({type(event).__name__}) stands after the run was closed at {at.closed_by.seq}"
             )
         at.last_seq = event.seq
         at.recorded_at = event.recorded_at

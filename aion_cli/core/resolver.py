@@ -1,9 +1,9 @@
 """Resolver: asked for every command, it answers from history, or says that the world has to.
 
-`match` pairs a command with its event as soon as the code yields, in order: the k-th command emitted is the k-th command
-event in kind, key, name and input. `resolve` adds what became of it: the recorded answer, or ResumeLive with whatever
-half-done work history holds. A command that differs from its event is a NonDeterminismError, raised before anything
-live was touched.
+`match` pairs a command with its event as soon as the code yields, in order: the k-th command emitted is the k-th
+command event in kind, key, name and input. `resolve` adds what became of it: the recorded answer, or ResumeLive with
+whatever half-done work history holds. A command that differs from its event is a NonDeterminismError, raised before
+anything live was touched.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from aion_cli.core import events as ev
 from aion_cli.core.cursor import HistoryCursor
 from aion_cli.core.events import EventClass, event_class
 from aion_cli.errors import NonDeterminismError, PayloadError, Step
+
+_BEGINNING = (cmd.RunActivity, cmd.StartTimer, cmd.SpawnChild, cmd.SendSignal)
 
 
 @runtime_checkable
@@ -48,7 +50,7 @@ class Resolver:
             return None
         if not matches(command, recorded):
             raise self.divergence(recorded, command, command.source)
-        if isinstance(recorded, ev.ActivityScheduled | ev.TimerStarted | ev.ChildWorkflowStarted | ev.SignalSendRequested):
+        if isinstance(command, _BEGINNING):
             self._begun[command.key] = cmd.ResumeLive(begun=recorded)
         elif isinstance(recorded, ev.ActivityCancelled | ev.TimerCancelled):
             self._begun.pop(command.key, None)
@@ -77,20 +79,25 @@ class Resolver:
         if begun is not None:
             self._begun[key] = msgspec.structs.replace(begun, **changes)
 
+    def begun(self, key: correlation.CorrelationKey) -> ev.Event | None:
+        """Return the event that recorded a command without outcome, if history holds one."""
+        half_done = self._begun.get(key)
+        return None if half_done is None else half_done.begun
+
     def resolve(self, command: cmd.AnyCommand) -> cmd.ResolveOutcome:
         """Say what became of a command: its recorded answer, or ResumeLive with the half-done work that history holds.
 
         Reads on to the end of history in search of the answer, so it is for commands at the boundary and for short
         histories; the replay driver uses `match`.
         """
-        if command.key in self._begun:
-            return self._answer(command.key)
         if isinstance(command, cmd.AwaitSignal | cmd.AwaitChild):
+            return self._answer(command.key)
+        if isinstance(command, _BEGINNING) and command.key in self._begun:
             return self._answer(command.key)
         recorded = self.match(command)
         if recorded is None:
             return cmd.ResumeLive()
-        if command.key in self._begun:
+        if isinstance(command, _BEGINNING):
             return self._answer(command.key)
         return cmd.Recorded(cmd.Resolution(recorded))
 

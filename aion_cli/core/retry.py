@@ -1,8 +1,8 @@
 """Retries: whether a failed attempt is followed by another, and after how long.
 
-The delay after the n-th failure is `initial * factor ** (n - 1)`, at most `cap`, made shorter or longer by up to `jitter`
-of itself. Jitter is a hash of the activity's stable id and the attempt: a crash during backoff does not roll new dice,
-and the workflow's own random numbers are left alone.
+The delay after the n-th failure is `initial * factor ** (n - 1)`, at most `cap`, made shorter or longer by up to
+`jitter` of itself. Jitter is a hash of the activity's stable id and the attempt: a crash during backoff does not roll
+new dice, and the workflow's own random numbers are left alone.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class RetryPolicy:
 NO_RETRY = RetryPolicy(max_attempts=1)
 
 
-def next_delay_s(policy: RetryPolicy, failure: Failure, *, failures: int, elapsed_s: float, stable_id: str) -> float | None:
+def next_delay_s(
+    policy: RetryPolicy, failure: Failure, *, failures: int, elapsed_s: float, stable_id: str
+) -> float | None:
     """Return the seconds to wait before the next attempt, or None if this failure is final.
 
     failures: recorded failures of the activity, this one included. elapsed_s: since it was scheduled.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -55,7 +55,7 @@ class SourcePaths:
         """Return the line that a frame runs or ran last, or an empty string."""
         return "" if frame is None else f"{self.shorten(frame.f_code.co_filename)}:{frame.f_lineno}"
 
-    def waiting_at(self, coroutine: Coroutine[Any, Any, Any]) -> str:
+    def waiting_at(self, coroutine: object) -> str:
         """Return the line of the author's code where a suspended coroutine waits, or an empty string."""
         found = ""
         inner: Any = coroutine

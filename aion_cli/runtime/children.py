@@ -1,0 +1,188 @@
+"""Other runs, as seen from one: children that run in this process, and messages to runs anywhere.
+
+A child is recorded by its parent before it exists. Its own history names the parent's command exactly, so a history
+that happens to have the same id is never taken for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import msgspec
+
+from aion_cli.api.definitions import WorkflowDefinition
+from aion_cli.core import commands as cmd
+from aion_cli.core import events as ev
+from aion_cli.core.events import ErrorKind, Failure, ParentClose
+from aion_cli.core.ids import RunName
+from aion_cli.errors import (
+    AionError,
+    HistoryShapeError,
+    NoSuchRunError,
+    OwnedElsewhereError,
+    UsageError,
+    WrongStateError,
+)
+from aion_cli.runtime.delivery import deliver
+from aion_cli.runtime.executor import ChildOutcome, SendOutcome, SpawnedChild
+from aion_cli.runtime.journal import JsonlStore
+from aion_cli.runtime.live import SuspendReason
+from aion_cli.runtime.ownership import Role
+from aion_cli.runtime.reading import read_first_event
+from aion_cli.runtime.recorder import stamped_from_start
+from aion_cli.runtime.runner import Runner
+from aion_cli.runtime.wall import instant
+from aion_cli.runtime.workshop import Workshop
+
+_WATCH_EVERY_S = 0.25
+
+
+class ChildSuspendedError(AionError):
+    """A child stopped while it is open, because its parent stops."""
+
+    code = "child-suspended"
+
+
+class LocalRuns:
+    """The runs of this process, by workflow id. Implements OtherRuns for all of them."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self._shop = shop
+        self._runners: dict[str, Runner] = {}
+
+    def runner(self, workflow_id: str, *, parent_id: str | None = None) -> Runner:
+        """Make a runner for a workflow id. parent_id: who is to look again when this one is blocked."""
+
+        def on_quiet() -> None:
+            parent = self._runners.get(parent_id or "")
+            if parent is not None:
+                parent.check_quiet()
+
+        runner = Runner(self._shop, self, on_quiet=on_quiet)
+        self._runners[workflow_id] = runner
+        return runner
+
+    async def run_child(self, child: SpawnedChild) -> ChildOutcome:
+        """Start or re-attach a child and run it to its end; watch it if another process owns it."""
+        refusal = self._refusal(child)
+        if refusal is not None:
+            return ev.ChildWorkflowFailed(ordinal=child.event.ordinal, error=refusal)
+        definition = _definition(child)
+        runner = self.runner(child.workflow_id, parent_id=child.parent.workflow_id)
+        try:
+            while True:
+                try:
+                    end = await runner.run(definition, self._first_event(child))
+                except OwnedElsewhereError:
+                    await asyncio.sleep(_WATCH_EVERY_S)
+                    continue
+                if end.closed_by is None:
+                    raise ChildSuspendedError(f"{child.workflow_id} was suspended")
+                return _outcome(child, end.closed_by)
+        finally:
+            self._runners.pop(child.workflow_id, None)
+
+    def _first_event(self, child: SpawnedChild) -> ev.WorkflowStarted:
+        return self._shop.first_event(_definition(child), child.workflow_id, child.event.input, parent=child.parent)
+
+    def _refusal(self, child: SpawnedChild) -> Failure | None:
+        """Say why a child cannot have its id, if it cannot."""
+        folder = self._shop.folder
+        try:
+            first = folder.runs_of(child.workflow_id)
+            if not first:
+                folder.require_new(child.workflow_id)
+                return None
+            found = read_first_event(first[0].path, folder.files)
+        except UsageError as error:
+            return Failure(kind=ErrorKind.ERROR, type="ChildIdRefused", message=error.message)
+        if found.workflow_id == child.workflow_id and found.parent == child.parent:
+            return None
+        message = f"{child.workflow_id} is the id of a run that this workflow did not start"
+        return Failure(kind=ErrorKind.ERROR, type="ChildIdTaken", message=message)
+
+    def is_child_blocked(self, child: SpawnedChild) -> bool:
+        """Say whether only timers and signals can move a child. One that another process owns is not ours to judge."""
+        runner = self._runners.get(child.workflow_id)
+        return runner is None or runner.is_blocked
+
+    def suspend_child(self, child: SpawnedChild) -> None:
+        """Stop a child that runs here, leaving it open."""
+        runner = self._runners.get(child.workflow_id)
+        if runner is not None:
+            runner.suspend(SuspendReason.PARENT)
+
+    def cancel_child(self, child: SpawnedChild, request_id: str) -> None:
+        """Ask a child to cancel; one that has ended meanwhile is left alone."""
+        self._tell(child, ev.WorkflowCancelRequested(request_id=request_id, reason="its parent cancelled it"))
+
+    def close_child(self, child: SpawnedChild, request_id: str) -> None:
+        """Do to an open child what its parent_close says."""
+        match child.event.parent_close:
+            case ParentClose.CANCEL:
+                self._tell(child, ev.WorkflowCancelRequested(request_id=request_id, reason="its parent ended"))
+            case ParentClose.TERMINATE:
+                self._tell(child, ev.WorkflowTerminated(reason="its parent ended"))
+            case ParentClose.ABANDON:
+                self._ensure_exists(child)
+
+    def _tell(self, child: SpawnedChild, event: ev.Event) -> None:
+        if self._refusal(child) is not None:
+            return
+        self._ensure_exists(child)
+        try:
+            self._deliver(child.workflow_id, event)
+        except WrongStateError:
+            return
+
+    def _ensure_exists(self, child: SpawnedChild) -> None:
+        """A recorded child is started, even if its parent ends in the same breath."""
+        shop = self._shop
+        if self._refusal(child) is None and not shop.folder.runs_of(child.workflow_id):
+            location = shop.folder.location(RunName(child.workflow_id, 1))
+            stamped = stamped_from_start([self._first_event(child)], instant(shop.clock))
+            JsonlStore.create(location.path, stamped, shop.folder.files, shop.durability).close()
+
+    def send_signal(self, command: cmd.SendSignal, signal_id: str) -> SendOutcome:
+        """Deliver a signal to any run under an id that makes repeating it harmless."""
+        event = ev.SignalReceived(name=command.name, payload=command.payload, signal_id=signal_id)
+        try:
+            self._deliver(command.target_workflow_id, event)
+        except (NoSuchRunError, WrongStateError, UsageError) as error:
+            failure = Failure(kind=ErrorKind.ERROR, type=type(error).__name__, message=str(error))
+            return ev.SignalSendFailed(ordinal=command.key.ordinal, error=failure)
+        return ev.SignalSent(ordinal=command.key.ordinal)
+
+    def _deliver(self, workflow_id: str, event: ev.Event) -> None:
+        shop = self._shop
+        deliver(shop.folder, workflow_id, event, chosen_id=True, role=Role.SIGNAL, clock=shop.clock, notice=shop.notice)
+
+
+def _definition(child: SpawnedChild) -> WorkflowDefinition[..., Any]:
+    target: Any = child.command.target
+    if not isinstance(target, WorkflowDefinition):
+        raise HistoryShapeError(f"child workflow {child.command.workflow_type!r} has no definition to run")
+    return cast("WorkflowDefinition[..., Any]", target)
+
+
+def _outcome(child: SpawnedChild, event: ev.Event) -> ChildOutcome:
+    """Translate how a child ended into what its parent records."""
+    ordinal = child.event.ordinal
+    match event:
+        case ev.WorkflowCompleted(result=result):
+            return ev.ChildWorkflowCompleted(ordinal=ordinal, result=result)
+        case ev.WorkflowCancelled():
+            return ev.ChildWorkflowCancelled(ordinal=ordinal)
+        case ev.WorkflowFailed(error=error):
+            return ev.ChildWorkflowFailed(ordinal=ordinal, error=msgspec.structs.replace(error, traceback=""))
+        case ev.WorkflowTerminated(reason=reason):
+            failure = Failure(kind=ErrorKind.TERMINATED, type="WorkflowTerminated", message=reason or "terminated")
+            return ev.ChildWorkflowFailed(ordinal=ordinal, error=failure)
+        case ev.WorkflowTimedOut(timeout_s=timeout_s):
+            failure = Failure(
+                kind=ErrorKind.TIMEOUT, type="WorkflowTimedOut", message=f"took longer than {timeout_s:g} s"
+            )
+            return ev.ChildWorkflowFailed(ordinal=ordinal, error=failure)
+        case _:
+            raise HistoryShapeError(f"{child.workflow_id} ended with {type(event).__name__}")

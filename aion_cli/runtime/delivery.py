@@ -1,0 +1,92 @@
+"""Delivering a message to a run: into its inbox, then into its history by whoever may write it.
+
+Inbox first, then lock, then drain: once `deliver` returns, the message is accepted and cannot be lost, whether this
+process, the owner or the next owner records it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from aion_cli.core import events as ev
+from aion_cli.errors import NoSuchRunError, OwnedElsewhereError
+from aion_cli.runtime.folder import HistoriesFolder
+from aion_cli.runtime.inbox import Accepted, AlreadyKnown, Inbox, drain, message_id
+from aion_cli.runtime.journal import Durability, JsonlStore
+from aion_cli.runtime.ownership import Role, take
+from aion_cli.runtime.reading import read_last_event
+from aion_cli.runtime.recorder import Recorder
+from aion_cli.runtime.wall import Clock, instant
+
+Notice = Callable[[str], None]
+"""Told, in a sentence, what happened beside the point: a torn tail that was set aside."""
+
+
+def deliver(
+    folder: HistoriesFolder,
+    workflow_id: str,
+    event: ev.Event,
+    *,
+    chosen_id: bool,
+    role: Role,
+    clock: Clock,
+    notice: Notice,
+) -> Accepted | AlreadyKnown:
+    """Have a message accepted, then see that it gets into the history: by this process if nobody owns the run.
+
+    event: one of the inbox's message types, unstamped. chosen_id: the sender chose its id and may repeat itself.
+    Raises NoSuchRunError, WrongStateError if the run is closed, UsageError if the id was used for another message.
+    """
+    inbox = Inbox(folder, workflow_id)
+    outcome = inbox.accept(event, chosen_id=chosen_id)
+    if not drain_unowned(folder, workflow_id, role=role, clock=clock, notice=notice):
+        inbox.ring()
+    return outcome
+
+
+def drain_unowned(folder: HistoriesFolder, workflow_id: str, *, role: Role, clock: Clock, notice: Notice) -> bool:
+    """Record what lies in the inbox of a run that nobody owns. Returns False if somebody owns it.
+
+    Looks once more after letting go of the run: what was accepted meanwhile found it owned.
+    """
+    inbox = Inbox(folder, workflow_id)
+    while inbox.names():
+        try:
+            ownership = take(folder, workflow_id, role)
+        except OwnedElsewhereError:
+            return False
+        with ownership:
+            if not _drain_owned(folder, inbox, clock, notice):
+                return True
+    return True
+
+
+def _drain_owned(folder: HistoriesFolder, inbox: Inbox, clock: Clock, notice: Notice) -> bool:
+    """Drain the inbox of a run that this process owns. False if what is in it has to wait for a `run`."""
+    with suppress(NoSuchRunError):
+        location = folder.latest(inbox.workflow_id)
+        store = JsonlStore.open_to_write(location.path, folder.files, Durability.FULL)
+        try:
+            report_torn_tail(store, notice)
+            last = read_last_event(location.path, folder.files)
+            if isinstance(last, ev.WorkflowContinuedAsNew):
+                # Which signals the next run inherits only the code can tell; the messages are safe where they are.
+                return False
+            known = {found for message in inbox.list() if (found := message_id(message.event)) is not None}
+            known = {found for found in known if inbox.is_recorded(found)}
+            drain(inbox, Recorder(store), known, instant(clock), closed=isinstance(last, ev.TERMINAL_EVENTS))
+        finally:
+            store.close()
+    return True
+
+
+def report_torn_tail(store: JsonlStore, notice: Notice) -> None:
+    """Say what opening a history to write did about its torn tail."""
+    torn = store.set_aside
+    if torn is None:
+        return
+    if torn.path is None:
+        notice(f"{store.path}:{torn.line}: the last line lacked only its newline, which was added")
+    else:
+        notice(f"{store.path}:{torn.line}: a torn tail of {torn.size} bytes (never acknowledged) is now in {torn.path}")

@@ -1,0 +1,292 @@
+"""LiveExecutor: what touches the world. It is called only after the Resolver said ResumeLive.
+
+The protocol is the seam that tests fake. The in-process implementation runs activities in threads and on the process's
+event loop, makes their attempts, waits for timers by the wall clock, delivers signals to other runs, and runs children.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from aion_cli.api.attempts import ActivityInfo
+from aion_cli.api.definitions import ActivityDefinition
+from aion_cli.core import clock
+from aion_cli.core import commands as cmd
+from aion_cli.core import events as ev
+from aion_cli.core.events import ErrorKind, Failure
+from aion_cli.core.retry import next_delay_s
+from aion_cli.errors import HistoryShapeError
+from aion_cli.runtime.activities import ActivityRunner, Limit
+from aion_cli.runtime.wall import Clock
+
+_MICROSECONDS = 1_000_000
+
+ActivityOutcome = ev.ActivityCompleted | ev.ActivityFailed
+SendOutcome = ev.SignalSent | ev.SignalSendFailed
+ChildOutcome = ev.ChildWorkflowCompleted | ev.ChildWorkflowFailed | ev.ChildWorkflowCancelled
+
+
+class ActivityRequest(msgspec.Struct, frozen=True):
+    """One activity to run to its final outcome.
+
+    scheduled_at: when it was first scheduled. attempt: the one to make next, from 1. failures: recorded so far.
+    started: that attempt's ActivityStarted is recorded and room for it is reserved. due: when it may begin, None: now.
+    """
+
+    command: cmd.RunActivity
+    workflow_id: str
+    run_id: str
+    stable_id: str
+    scheduled_at: str
+    attempt: int
+    failures: int
+    started: bool
+    due: str | None = None
+
+
+class SpawnedChild(msgspec.Struct, frozen=True):
+    """A recorded child. event: its ChildWorkflowStarted, stamped. parent: which command of which run asked for it."""
+
+    command: cmd.SpawnChild
+    event: ev.ChildWorkflowStarted
+    parent: ev.ParentRef
+
+    @property
+    def workflow_id(self) -> str:
+        """The child's id."""
+        return self.event.child_workflow_id
+
+
+class AttemptLog(Protocol):
+    """How an executor gets facts about attempts recorded; each is on disk when the call returns."""
+
+    async def started(self, attempt: int) -> None: ...
+
+    async def failed(self, attempt: int, error: Failure, next_attempt_at: str) -> None: ...
+
+
+class LiveExecutor(Protocol):
+    """Touches the world. Outcomes are events without seq and time; the Recorder stamps them when they are applied."""
+
+    def try_reserve(self, command: cmd.RunActivity) -> bool:
+        """Take room for an attempt if there is any now, so that it can be recorded as started with its schedule."""
+        ...
+
+    def give_back(self, command: cmd.RunActivity) -> None:
+        """Give back room that was reserved for an attempt that does not begin."""
+        ...
+
+    def is_attempting(self, stable_id: str) -> bool:
+        """Say whether an attempt of an activity is being made now, rather than waited for."""
+        ...
+
+    async def run_activity(self, request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
+        """Run an activity with its retries. A returned failure is final: it has no next_attempt_at."""
+        ...
+
+    async def start_timer(self, command: cmd.StartTimer) -> None:
+        """Return when the timer is due; at once if it is overdue."""
+        ...
+
+    def await_signal(self, command: cmd.AwaitSignal) -> None:
+        """Take note that code waits for a signal which history does not hold."""
+        ...
+
+    def send_signal(self, command: cmd.SendSignal, signal_id: str) -> Coroutine[Any, Any, SendOutcome]:
+        """Deliver a signal to another run under an id that makes repeating it harmless."""
+        ...
+
+    def spawn_child(self, child: SpawnedChild) -> Coroutine[Any, Any, ChildOutcome]:
+        """Start or re-attach a recorded child, and run it to its end."""
+        ...
+
+    def cancel_child(self, child: SpawnedChild, request_id: str) -> None:
+        """Ask a child to cancel; the request is accepted on return."""
+        ...
+
+    def close_child(self, child: SpawnedChild, request_id: str) -> None:
+        """Do to an open child what its parent_close says; the message is accepted on return."""
+        ...
+
+    def is_child_blocked(self, child: SpawnedChild) -> bool:
+        """Say whether only timers and signals can move a child that runs here."""
+        ...
+
+    def suspend_child(self, child: SpawnedChild) -> None:
+        """Stop a child that runs here, leaving it open."""
+        ...
+
+
+class OtherRuns(Protocol):
+    """How an executor reaches runs beside its own."""
+
+    def run_child(self, child: SpawnedChild) -> Coroutine[Any, Any, ChildOutcome]: ...
+
+    def cancel_child(self, child: SpawnedChild, request_id: str) -> None: ...
+
+    def close_child(self, child: SpawnedChild, request_id: str) -> None: ...
+
+    def is_child_blocked(self, child: SpawnedChild) -> bool: ...
+
+    def suspend_child(self, child: SpawnedChild) -> None: ...
+
+    def send_signal(self, command: cmd.SendSignal, signal_id: str) -> SendOutcome: ...
+
+
+class InProcessExecutor:
+    """Runs everything in this process. look_at_inbox: called when code begins to wait for a signal."""
+
+    def __init__(
+        self, activities: ActivityRunner, others: OtherRuns, clock_: Clock, look_at_inbox: Callable[[], None]
+    ) -> None:
+        self._activities = activities
+        self._others = others
+        self._clock = clock_
+        self._look_at_inbox = look_at_inbox
+        self._attempting: set[str] = set()
+
+    def try_reserve(self, command: cmd.RunActivity) -> bool:
+        """Take room for an attempt if there is any now; see LiveExecutor."""
+        return self._activities.try_reserve(_definition(command))
+
+    def give_back(self, command: cmd.RunActivity) -> None:
+        """Give back room that was reserved; see LiveExecutor."""
+        self._activities.give_back(_definition(command))
+
+    def is_attempting(self, stable_id: str) -> bool:
+        """Say whether an attempt is being made now; see LiveExecutor."""
+        return stable_id in self._attempting
+
+    async def run_activity(self, request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
+        """Run an activity with its retries; see LiveExecutor."""
+        definition = _definition(request.command)
+        attempt, failures, started, due = request.attempt, request.failures, request.started, request.due
+        while True:
+            if due is not None:
+                await self._clock.until(clock.parse_instant(due))
+            limit = self._limit(definition, request)
+            if limit is not None and limit.seconds <= 0:
+                if started:
+                    self._activities.give_back(definition)
+                return _failed(request, attempt, _out_of_time(definition))
+            if not started:
+                await self._begin(definition, attempt, log)
+            outcome = await self._attempt(definition, request, attempt, limit)
+            if not isinstance(outcome, Failure):
+                return ev.ActivityCompleted(activity_id=request.command.key.ordinal, attempt=attempt, result=outcome)
+            failures += 1
+            due = self._next_attempt_at(definition, request, outcome, failures)
+            if due is None:
+                return _failed(request, attempt, outcome)
+            await log.failed(attempt, outcome, due)
+            attempt += 1
+            started = False
+
+    async def _attempt(
+        self, definition: ActivityDefinition[..., Any], request: ActivityRequest, attempt: int, limit: Limit | None
+    ) -> msgspec.Raw | Failure:
+        self._attempting.add(request.stable_id)
+        try:
+            return await self._activities.attempt(definition, request.command.input, _info(request, attempt), limit)
+        finally:
+            self._attempting.discard(request.stable_id)
+
+    async def _begin(self, definition: ActivityDefinition[..., Any], attempt: int, log: AttemptLog) -> None:
+        await self._activities.reserve(definition)
+        try:
+            await log.started(attempt)
+        except BaseException:
+            self._activities.give_back(definition)
+            raise
+
+    def _elapsed_s(self, request: ActivityRequest) -> float:
+        return (self._clock.micros() - clock.parse_instant(request.scheduled_at)) / _MICROSECONDS
+
+    def _limit(self, definition: ActivityDefinition[..., Any], request: ActivityRequest) -> Limit | None:
+        """Return the nearer of the limits of one attempt and of what is left for all of them."""
+        settings = definition.settings
+        limits: list[Limit] = []
+        if settings.timeout_s is not None:
+            limits.append(Limit(settings.timeout_s, ErrorKind.TIMEOUT))
+        if settings.total_timeout_s is not None:
+            limits.append(Limit(settings.total_timeout_s - self._elapsed_s(request), ErrorKind.TOTAL_TIMEOUT))
+        return min(limits, key=lambda limit: limit.seconds, default=None)
+
+    def _next_attempt_at(
+        self, definition: ActivityDefinition[..., Any], request: ActivityRequest, failure: Failure, failures: int
+    ) -> str | None:
+        delay_s = next_delay_s(
+            definition.settings.retry,
+            failure,
+            failures=failures,
+            elapsed_s=self._elapsed_s(request),
+            stable_id=request.stable_id,
+        )
+        if delay_s is None:
+            return None
+        return clock.format_instant(self._clock.micros() + round(delay_s * _MICROSECONDS))
+
+    async def start_timer(self, command: cmd.StartTimer) -> None:
+        """Return when the timer is due; see LiveExecutor."""
+        await self._clock.until(clock.parse_instant(command.fire_at))
+
+    def await_signal(self, command: cmd.AwaitSignal) -> None:
+        """Look at the inbox at once, rather than when its next turn comes."""
+        del command
+        self._look_at_inbox()
+
+    async def send_signal(self, command: cmd.SendSignal, signal_id: str) -> SendOutcome:
+        """Deliver a signal to another run; see LiveExecutor."""
+        return self._others.send_signal(command, signal_id)
+
+    def spawn_child(self, child: SpawnedChild) -> Coroutine[Any, Any, ChildOutcome]:
+        """Run a child to its end; see LiveExecutor."""
+        return self._others.run_child(child)
+
+    def cancel_child(self, child: SpawnedChild, request_id: str) -> None:
+        """Ask a child to cancel; see LiveExecutor."""
+        self._others.cancel_child(child, request_id)
+
+    def close_child(self, child: SpawnedChild, request_id: str) -> None:
+        """Do to an open child what its parent_close says; see LiveExecutor."""
+        self._others.close_child(child, request_id)
+
+    def is_child_blocked(self, child: SpawnedChild) -> bool:
+        """Say whether only timers and signals can move a child; see LiveExecutor."""
+        return self._others.is_child_blocked(child)
+
+    def suspend_child(self, child: SpawnedChild) -> None:
+        """Stop a child that runs here; see LiveExecutor."""
+        self._others.suspend_child(child)
+
+
+def _definition(command: cmd.RunActivity) -> ActivityDefinition[..., Any]:
+    target: Any = command.target
+    if not isinstance(target, ActivityDefinition):
+        raise HistoryShapeError(f"activity {command.activity_type!r} has no definition to run")
+    return cast("ActivityDefinition[..., Any]", target)
+
+
+def _info(request: ActivityRequest, attempt: int) -> ActivityInfo:
+    return ActivityInfo(
+        workflow_id=request.workflow_id,
+        run_id=request.run_id,
+        ordinal=request.command.key.ordinal,
+        attempt=attempt,
+        idempotency_key=request.stable_id,
+    )
+
+
+def _failed(request: ActivityRequest, attempt: int, failure: Failure) -> ev.ActivityFailed:
+    return ev.ActivityFailed(activity_id=request.command.key.ordinal, attempt=attempt, error=failure)
+
+
+def _out_of_time(definition: ActivityDefinition[..., Any]) -> Failure:
+    return Failure(
+        kind=ErrorKind.TOTAL_TIMEOUT,
+        type="TimeoutError",
+        message=f"all attempts together took longer than {definition.settings.total_timeout_s:g} s",
+    )

@@ -1,0 +1,509 @@
+"""LiveRun: one run from its resume-live boundary to its end, or until it is suspended.
+
+Everything passes through one pump, a plain callback of the process's event loop: it takes arrivals one by one, stages
+and applies each, and lets the commands that come out cross the boundary up to the point where they need the disk. Then
+it commits: one write and one sync for all of it. Only then live effects start, messages are removed, and callers told.
+
+    arrival → stage → apply → commands → first leg of each handoff stages → … → commit → second legs act
+
+So a batch is always [C1, commands of C1, C2, commands of C2], and nothing is done before it is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from aion_cli.core import commands as cmd
+from aion_cli.core import correlation
+from aion_cli.core import events as ev
+from aion_cli.core.correlation import CorrelationKey
+from aion_cli.core.events import EventClass, event_class
+from aion_cli.core.execution import Phase, Wait
+from aion_cli.core.replay import Boundary, Replay
+from aion_cli.core.resolver import Resolver
+from aion_cli.core.status import Waiting, WaitKind
+from aion_cli.runtime.executor import LiveExecutor, SpawnedChild
+from aion_cli.runtime.handoff import HandoffOutcome, Identity, Worker, resolve_or_execute_live
+from aion_cli.runtime.inbox import MessageId, message_id
+from aion_cli.runtime.mailbox import Mailbox
+from aion_cli.runtime.recorder import Recorder
+from aion_cli.runtime.wall import Clock, instant
+
+E = TypeVar("E", bound=ev.Event)
+EventListener = Callable[[Sequence[ev.Event]], None]
+_EFFECTS = (cmd.RunActivity, cmd.StartTimer, cmd.SendSignal, cmd.SpawnChild)
+
+
+class SuspendReason(enum.Enum):
+    """Why a live run stopped while it is open."""
+
+    BLOCKED = "blocked"
+    MAX_WAIT = "max-wait"
+    PAUSED = "paused"
+    INTERRUPTED = "interrupted"
+    TERMINATED = "terminated"
+    PARENT = "parent"
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """The run ended with this terminal event."""
+
+    event: ev.Event
+
+
+class Suspended(msgspec.Struct, frozen=True):
+    """The run is open; another `run` goes on with it."""
+
+    reason: SuspendReason
+
+
+class RunSettings(msgspec.Struct, frozen=True):
+    """How a live run behaves. grace_s: for activities in flight when it stops. stop_when_blocked: --until-blocked."""
+
+    grace_s: float = 10.0
+    stop_when_blocked: bool = False
+
+
+class _Arrival(msgspec.Struct):
+    """Something to record and apply. reply: told when it is on disk. name: of the message that it came as."""
+
+    event: ev.Event
+    reply: asyncio.Future[Any] | None = None
+    name: str | None = None
+
+
+class _Leg(msgspec.Struct):
+    """A handoff that has staged what it had to, and waits for the disk."""
+
+    command: cmd.AnyCommand
+    handoff: Coroutine[Any, Any, HandoffOutcome.Resolved | HandoffOutcome.WorkflowCompleted]
+
+
+@types.coroutine
+def _until_commit() -> Generator[None, None, None]:
+    """Give control back to the pump, which goes on with the handoff when its events are on disk."""
+    yield
+
+
+class LiveRun:
+    """Goes on with a replayed run. Implements the Seam of `runtime.handoff`.
+
+    known_ids: of the messages that the history holds. listener: told of events once they are on disk. on_quiet: told
+    whenever only timers and signals can move the run.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        boundary: Boundary,
+        recorder: Recorder,
+        executor: LiveExecutor,
+        mailbox: Mailbox,
+        *,
+        identity: Identity,
+        worker: Worker,
+        clock: Clock,
+        known_ids: set[MessageId],
+        settings: RunSettings | None = None,
+        listener: EventListener,
+        on_quiet: Callable[[], None],
+    ) -> None:
+        self.executor = executor
+        self.identity = identity
+        self.worker = worker
+        self._execution = replay.execution
+        self._resolver = replay.resolver
+        self._boundary = boundary
+        self._recorder = recorder
+        self._mailbox = mailbox
+        self._clock = clock
+        self._known_ids = known_ids
+        self._settings = settings or RunSettings()
+        self._listener = listener
+        self._on_quiet = on_quiet
+        self._arrivals: deque[_Arrival] = deque()
+        self._pump_due = False
+        self._legs: list[_Leg] = []
+        self._held: list[_Leg] = []
+        self._replies: list[tuple[asyncio.Future[Any], ev.Event]] = []
+        self._fresh: list[ev.Event] = []
+        self._listed: set[str] = set()
+        self._finished_messages: list[str] = []
+        self._tasks: dict[CorrelationKey, asyncio.Task[Any]] = {}
+        self._stray_tasks: set[asyncio.Task[Any]] = set()
+        self._children: dict[CorrelationKey, SpawnedChild] = {}
+        self._waits: list[Wait] = []
+        self._activities: dict[CorrelationKey, int] = {}
+        self._paused = boundary.paused
+        self._stopping = False
+        self._suspension: asyncio.Task[None] | None = None
+
+    async def run(self, suspend_at_once: SuspendReason | None = None) -> Closed | Suspended:
+        """Run to the end or to a suspension. Raises what the store, the executor or a divergence raised.
+
+        suspend_at_once: why to record only what is due, and begin nothing.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._end: asyncio.Future[Closed | Suspended] = self._loop.create_future()
+        self._mailbox.listen(self._guarded(self._take_messages))
+        if suspend_at_once is not None:
+            self.suspend(suspend_at_once)
+        try:
+            self._guarded(self._begin)()
+            return await self._end
+        finally:
+            self._mailbox.close()
+            await self._wind_down()
+
+    def _begin(self) -> None:
+        """Drain what was accepted, then let everything cross that history left undone, in the order of asking."""
+        unmatched = {command.key for command in self._boundary.unmatched}
+        half_done = [wait.command for wait in self._execution.waits() if wait.command.key not in unmatched]
+        commands = [command for command in self._boundary.unmatched if not isinstance(command, cmd.AwaitChild)]
+        for command in half_done:
+            begun = self._resolver.begun(command.key)
+            if isinstance(command, cmd.SpawnChild) and begun is not None:
+                self.child(command, begun)
+            elif isinstance(begun, ev.ActivityScheduled):
+                self._activities[command.key] = begun.seq
+        for message in self._new_messages():
+            commands += self._record(message)
+        for command in half_done:
+            if self._execution.is_awaited(command):
+                self._cross(command)
+        for command in commands:
+            self._cross(command)
+        self._commit()
+        if self._paused:
+            self.suspend(SuspendReason.PAUSED)
+
+    def _guarded(self, step: Callable[[], None]) -> Callable[[], None]:
+        """Make what a callback raises the end of the run: there is nobody else to see it."""
+
+        def run() -> None:
+            if self._end.done():
+                return
+            try:
+                step()
+            except BaseException as error:  # noqa: BLE001 - raised again by run()
+                self._fail(error)
+
+        return run
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._end.done():
+            self._end.set_exception(error)
+
+    def _schedule(self) -> None:
+        if not self._pump_due:
+            self._pump_due = True
+            self._loop.call_soon(self._guarded(self._pump))
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        while self._arrivals:
+            for command in self._record(self._arrivals.popleft()):
+                self._cross(command)
+        self._commit()
+
+    def _record(self, arrival: _Arrival) -> list[cmd.AnyCommand]:
+        """Stage an arrival and apply it to the code; returns the commands that come out. Drops what nobody awaits."""
+        event = arrival.event
+        if not self._is_wanted(event):
+            if arrival.reply is not None:
+                arrival.reply.cancel()
+            return []
+        stamped = self.stage(event)
+        if arrival.reply is not None:
+            self._replies.append((arrival.reply, stamped))
+        if arrival.name is not None:
+            self._finished_messages.append(arrival.name)
+        self._note(stamped)
+        if event_class(stamped) in (EventClass.EXECUTOR, EventClass.OUTSIDE):
+            self._execution.apply(stamped)
+            return self._execution.take_commands()
+        return []
+
+    def _is_wanted(self, event: ev.Event) -> bool:
+        if self._execution.phase is Phase.CLOSED:
+            return False
+        if correlation.key_of(event) is not None:
+            return self._execution.expects(event)
+        return True
+
+    def _note(self, event: ev.Event) -> None:
+        match event:
+            case ev.WorkflowPaused():
+                self._paused = True
+            case ev.WorkflowResumed():
+                self._paused = False
+                self._legs += self._held
+                self._held = []
+            case _:
+                pass
+
+    def _cross(self, command: cmd.AnyCommand) -> None:
+        """Step a handoff to where it needs the disk, or its end."""
+        handoff = resolve_or_execute_live(command, command.key, self)
+        try:
+            handoff.send(None)
+        except StopIteration:
+            return
+        self._legs.append(_Leg(command, handoff))
+
+    def _commit(self) -> None:
+        """Put everything staged on disk, then let it have its effects."""
+        self._recorder.commit()
+        fresh, self._fresh = self._fresh, []
+        replies, self._replies = self._replies, []
+        legs, self._legs = self._legs, []
+        if self._finished_messages:
+            self._mailbox.remove(self._finished_messages)
+            self._listed.difference_update(self._finished_messages)
+            self._finished_messages = []
+        if fresh:
+            self._listener(fresh)
+        for reply, stamped in replies:
+            if not reply.done():
+                reply.set_result(stamped)
+        for leg in legs:
+            self._launch(leg)
+        if self._execution.phase is Phase.CLOSED:
+            self._finish(fresh[-1])
+        else:
+            self._loop.call_soon(self._check_quiet)
+
+    def _launch(self, leg: _Leg) -> None:
+        if isinstance(leg.command, _EFFECTS):
+            if not self._is_to_start(leg.command):
+                leg.handoff.close()
+                return
+            if self._paused and not isinstance(leg.command, cmd.StartTimer):
+                self._held.append(leg)
+                return
+        task = self._loop.create_task(leg.handoff)
+        if isinstance(leg.command, _EFFECTS):
+            self._tasks[leg.command.key] = task
+        else:
+            self._stray_tasks.add(task)
+        task.add_done_callback(lambda done: self._landed(leg.command, done))
+
+    def _is_to_start(self, command: cmd.AnyCommand) -> bool:
+        return self._execution.phase is Phase.RUNNING and not self._stopping and self._execution.is_awaited(command)
+
+    def _landed(
+        self, command: cmd.AnyCommand, task: asyncio.Task[HandoffOutcome.Resolved | HandoffOutcome.WorkflowCompleted]
+    ) -> None:
+        if self._tasks.get(command.key) is task:
+            del self._tasks[command.key]
+            self._activities.pop(command.key, None)
+        self._stray_tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            if not self._stopping:
+                self._fail(error)
+            return
+        outcome = task.result()
+        if isinstance(outcome, HandoffOutcome.WorkflowCompleted):
+            self._finish(outcome.event)
+        elif not self._end.done():
+            self._check_quiet()
+
+    def _finish(self, event: ev.Event) -> None:
+        if not self._end.done():
+            self._end.set_result(Closed(event))
+
+    @property
+    def resolver(self) -> Resolver:
+        """Answers commands from history."""
+        return self._resolver
+
+    @property
+    def may_start(self) -> bool:
+        """Whether a live effect may begin now; see Seam."""
+        return self._execution.phase is Phase.RUNNING and not self._stopping and not self._paused
+
+    @property
+    def next_seq(self) -> int:
+        """Seq that the next staged event gets."""
+        return self._recorder.next_seq
+
+    def stage(self, event: E) -> E:
+        """Stamp an event and hold it for the next commit."""
+        stamped = self._recorder.stage(event, instant(self._clock))
+        if isinstance(stamped, ev.ActivityScheduled):
+            self._activities[correlation.Activity(stamped.activity_id)] = stamped.seq
+        self._fresh.append(stamped)
+        return stamped
+
+    async def durable(self) -> None:
+        """Return when everything staged so far is on disk; for the first leg of a handoff."""
+        await _until_commit()
+
+    async def arrive(self, event: E) -> E:
+        """Record what the world answered, and apply it; see Seam."""
+        reply: asyncio.Future[E] = self._loop.create_future()
+        self._arrivals.append(_Arrival(event, reply))
+        self._schedule()
+        return await reply
+
+    def withdraw(self, key: CorrelationKey) -> None:
+        """Stop what runs for a key."""
+        task = self._tasks.get(key)
+        if task is not None and not isinstance(key, correlation.Child):
+            task.cancel()
+
+    def child(self, command: cmd.SpawnChild, event: ev.Event) -> SpawnedChild:
+        """Take note of a recorded child."""
+        assert isinstance(event, ev.ChildWorkflowStarted)
+        parent = ev.ParentRef(self.identity.workflow_id, self.identity.run_id, event.seq)
+        self._children[command.key] = child = SpawnedChild(command, event, parent)
+        return child
+
+    def child_of(self, key: CorrelationKey) -> SpawnedChild:
+        """Return a child that was taken note of."""
+        return self._children[key]
+
+    async def close(self, event: ev.Event) -> ev.Event:
+        """Append the terminal event under the inbox lock, once the inbox is empty."""
+        await self.durable()
+        if not isinstance(event, ev.WorkflowContinuedAsNew):
+            self._close_children()
+        while True:
+            with self._mailbox.locked():
+                if not self._mailbox.list():
+                    stamped = self.stage(event)
+                    self._commit()
+                    return stamped
+            self._take_messages()
+            if self._arrivals:
+                self._pump()
+
+    def _close_children(self) -> None:
+        """Their parent_close messages must be accepted before the parent's end is recorded."""
+        for wait in self._execution.waits():
+            child = self._children.get(wait.command.key)
+            if child is not None:
+                self.executor.close_child(child, f"{self.identity.stable_id(child.event.seq)}/close")
+
+    def _take_messages(self) -> None:
+        self._arrivals += self._new_messages()
+        if self._arrivals:
+            self._schedule()
+
+    def _new_messages(self) -> list[_Arrival]:
+        """List messages that are not under way yet; those that history holds already are removed."""
+        found: list[_Arrival] = []
+        known: list[str] = []
+        for message in self._mailbox.list():
+            if message.name in self._listed:
+                continue
+            identity = message_id(message.event)
+            if identity is not None and identity in self._known_ids:
+                known.append(message.name)
+                continue
+            if identity is not None:
+                self._known_ids.add(identity)
+            self._listed.add(message.name)
+            found.append(_Arrival(message.event, name=message.name))
+        if known:
+            self._mailbox.remove(known)
+        return found
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether only timers and signals can move the run."""
+        if self._arrivals or self._pump_due or self._legs or self._stray_tasks or self._suspension is not None:
+            return False
+        if self._execution.phase is not Phase.RUNNING:
+            return False
+        return all(isinstance(key, correlation.Timer) or self._child_is_blocked(key) for key in self._tasks)
+
+    def _child_is_blocked(self, key: CorrelationKey) -> bool:
+        child = self._children.get(key)
+        return child is not None and self.executor.is_child_blocked(child)
+
+    def _check_quiet(self) -> None:
+        if self._end.done() or not self.is_blocked:
+            return
+        self._on_quiet()
+        if self._settings.stop_when_blocked:
+            self.suspend(SuspendReason.BLOCKED)
+
+    def waiting(self) -> list[Waiting]:
+        """Say what the code waited for when the run was suspended, with the lines where it did."""
+        return [self._waiting(wait) for wait in self._waits]
+
+    def _waiting(self, wait: Wait) -> Waiting:
+        command = wait.command
+        match command:
+            case cmd.RunActivity(activity_type=name):
+                kind = WaitKind.ACTIVITY
+            case cmd.StartTimer(key=key):
+                kind, name = WaitKind.TIMER, str(key.timer_id)
+            case cmd.SpawnChild():
+                child = self._children.get(command.key)
+                kind, name = WaitKind.CHILD, child.workflow_id if child else command.workflow_type
+            case cmd.SendSignal(target_workflow_id=name):
+                kind = WaitKind.SEND
+            case _:
+                kind, name = WaitKind.SIGNAL, getattr(command.key, "name", "")
+        return Waiting(kind, name, wait.since, wait.deadline, command.source or None)
+
+    def check_quiet(self) -> None:
+        """Look again whether the run is blocked, since a child of it may have become so."""
+        self._check_quiet()
+
+    def suspend(self, reason: SuspendReason) -> None:
+        """Stop, leaving the run open: nothing new begins, and activities in flight get grace to finish.
+
+        What they come to is recorded. A second call does not wait for them.
+        """
+        if self._end.done():
+            return
+        if self._suspension is None:
+            self._stopping = True
+            self._suspension = self._loop.create_task(self._suspend(reason))
+        elif reason is not SuspendReason.MAX_WAIT:
+            self._end.set_result(Suspended(reason))
+
+    async def _suspend(self, reason: SuspendReason) -> None:
+        in_flight = [
+            task for key, task in self._tasks.items() if isinstance(key, correlation.Child) or self._is_attempting(key)
+        ]
+        for key in self._tasks:
+            if isinstance(key, correlation.Child):
+                self.executor.suspend_child(self._children[key])
+        in_flight += self._stray_tasks
+        if in_flight:
+            await asyncio.wait(in_flight, timeout=self._settings.grace_s)
+        if not self._end.done():
+            self._end.set_result(Suspended(reason))
+
+    def _is_attempting(self, key: CorrelationKey) -> bool:
+        scheduled = self._activities.get(key)
+        return scheduled is not None and self.executor.is_attempting(self.identity.stable_id(scheduled))
+
+    async def _wind_down(self) -> None:
+        """Cancel what still runs, and wait for it no longer than grace. Nothing of it is recorded."""
+        self._waits = self._execution.waits()
+        for leg in [*self._legs, *self._held]:
+            leg.handoff.close()
+        current = asyncio.current_task()
+        tasks = [task for task in [*self._tasks.values(), *self._stray_tasks] if task is not current]
+        if self._suspension is not None:
+            tasks.append(self._suspension)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._settings.grace_s)
+        self._execution.close()

@@ -1,0 +1,215 @@
+"""The life of a run: own it, read it, replay it, go live, and let go of it, following it as it continues as new.
+
+What belongs here: finding or making the history, the owner lock, what an id that has a run already means. What does
+not: the boundary (`runtime.handoff`), the pump (`runtime.live`), children (`runtime.children`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from aion_cli.api.definitions import WorkflowDefinition
+from aion_cli.core import commands as cmd
+from aion_cli.core import events as ev
+from aion_cli.core import payload
+from aion_cli.core.execution import Execution
+from aion_cli.core.ids import RunName
+from aion_cli.core.replay import Boundary, Replay
+from aion_cli.errors import NoSuchRunError, PayloadError, WrongStateError
+from aion_cli.runtime.delivery import drain_unowned, report_torn_tail
+from aion_cli.runtime.executor import InProcessExecutor, OtherRuns
+from aion_cli.runtime.folder import RunLocation
+from aion_cli.runtime.handoff import Identity
+from aion_cli.runtime.inbox import Inbox, MessageId, message_id
+from aion_cli.runtime.journal import JsonlStore
+from aion_cli.runtime.live import Closed, LiveRun, SuspendReason
+from aion_cli.runtime.mailbox import InboxMailbox
+from aion_cli.runtime.outcome import RunEnd, ended, suspended
+from aion_cli.runtime.ownership import Role, take
+from aion_cli.runtime.reading import read_first_event, read_history
+from aion_cli.runtime.recorder import Recorder, stamped_from_start
+from aion_cli.runtime.wall import instant
+from aion_cli.runtime.workshop import Workshop, runtime_ref
+
+BRIEF_OWNER_WAIT_S = 5.0
+
+
+class Runner:
+    """Runs one workflow id to its end or suspension. on_quiet: told whenever only timers and signals can move it."""
+
+    def __init__(
+        self, shop: Workshop, others: OtherRuns, *, on_quiet: Callable[[], None], role: Role = Role.RUN
+    ) -> None:
+        self._shop = shop
+        self._others = others
+        self._on_quiet = on_quiet
+        self._role = role
+        self._live: LiveRun | None = None
+        self._stop: SuspendReason | None = None
+
+    def suspend(self, reason: SuspendReason) -> None:
+        """Stop what runs, or what is about to; see LiveRun.suspend."""
+        self._stop = reason
+        if self._live is not None:
+            self._live.suspend(reason)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether only timers and signals can move the run."""
+        return self._live is not None and self._live.is_blocked
+
+    def check_quiet(self) -> None:
+        """Look again whether the run is blocked."""
+        if self._live is not None:
+            self._live.check_quiet()
+
+    async def run(self, definition: WorkflowDefinition[..., Any], started: ev.WorkflowStarted) -> RunEnd:
+        """Start a run, or go on with the one that has this id; a closed one is left as it is, and its end returned.
+
+        started: the first event, unstamped, for a history that is not there yet.
+        Raises OwnedElsewhereError, NonDeterminismError (nothing was appended), DamagedHistoryError, StoreError …
+        """
+        shop, workflow_id = self._shop, started.workflow_id
+        with take(shop.folder, workflow_id, self._role, wait_s=BRIEF_OWNER_WAIT_S):
+            end = await self._follow(definition, self._find_or_create(started))
+        if end.closed_by is None:
+            drain_unowned(shop.folder, workflow_id, role=self._role, clock=shop.clock, notice=shop.notice)
+        return end
+
+    def _find_or_create(self, started: ev.WorkflowStarted) -> RunLocation:
+        folder = self._shop.folder
+        try:
+            return folder.latest(started.workflow_id)
+        except NoSuchRunError:
+            return self._create(RunName(started.workflow_id, 1), [started])
+
+    def _create(self, name: RunName, events: Sequence[ev.Event]) -> RunLocation:
+        shop = self._shop
+        location = shop.folder.location(name)
+        stamped = stamped_from_start(events, instant(shop.clock))
+        JsonlStore.create(location.path, stamped, shop.folder.files, shop.durability).close()
+        shop.listener(name.workflow_id, stamped)
+        return location
+
+    async def _follow(self, definition: WorkflowDefinition[..., Any], location: RunLocation) -> RunEnd:
+        """Run a history, and then the ones it continues as."""
+        while True:
+            end, execution = await self._run_history(definition, location)
+            if not isinstance(end.closed_by, ev.WorkflowContinuedAsNew):
+                return end
+            location = self._continue_as_new(location, execution, end.closed_by)
+
+    def _continue_as_new(
+        self, location: RunLocation, execution: Execution, continued: ev.WorkflowContinuedAsNew
+    ) -> RunLocation:
+        """Create the next history in one batch: its start, then what the old one did not consume."""
+        old = execution.started
+        started = msgspec.structs.replace(
+            old,
+            run_id=continued.new_run_id,
+            workflow_type=continued.workflow_type or old.workflow_type,
+            input=continued.input,
+            continued_from=old.run_id,
+            runtime=runtime_ref(),
+        )
+        name = RunName(location.name.workflow_id, location.name.number + 1)
+        return self._create(name, [started, *execution.unconsumed_signals()])
+
+    async def _run_history(
+        self, definition: WorkflowDefinition[..., Any], location: RunLocation
+    ) -> tuple[RunEnd, Execution]:
+        shop = self._shop
+        store = JsonlStore.open_to_write(location.path, shop.folder.files, shop.durability)
+        try:
+            report_torn_tail(store, shop.notice)
+            known = _KnownMessages()
+            replay = shop.open_replay(location, definition)
+            try:
+                boundary = replay.run(known.observe)
+                if boundary.closed_by is not None:
+                    return ended(replay.execution.started, boundary.closed_by), replay.execution
+                end = await self._go_live(location, store, replay, boundary, known.ids)
+                return end, replay.execution
+            finally:
+                replay.execution.close()
+        finally:
+            store.close()
+
+    async def _go_live(
+        self, location: RunLocation, store: JsonlStore, replay: Replay, boundary: Boundary, known_ids: set[MessageId]
+    ) -> RunEnd:
+        shop, started = self._shop, replay.execution.started
+        mailbox = InboxMailbox(Inbox(shop.folder, started.workflow_id))
+        live = LiveRun(
+            replay,
+            boundary,
+            Recorder(store),
+            InProcessExecutor(shop.activities, self._others, shop.clock, mailbox.look),
+            mailbox,
+            identity=Identity(started.workflow_id, started.run_id, location.name.number),
+            worker=shop.worker,
+            clock=shop.clock,
+            known_ids=known_ids,
+            settings=shop.settings,
+            listener=lambda events: shop.listener(started.workflow_id, events),
+            on_quiet=self._on_quiet,
+        )
+        self._live = live
+        try:
+            outcome = await live.run(suspend_at_once=self._stop)
+        finally:
+            self._live = None
+        if isinstance(outcome, Closed):
+            return ended(started, outcome.event)
+        return suspended(started, outcome, live.waiting())
+
+
+class _KnownMessages:
+    """The ids of the messages that a history holds, collected as it is replayed."""
+
+    def __init__(self) -> None:
+        self.ids: set[MessageId] = set()
+
+    def observe(self, event: ev.Event, command: cmd.AnyCommand | None) -> None:
+        """Take note of a message among the events."""
+        del command
+        found = message_id(event)
+        if found is not None:
+            self.ids.add(found)
+
+
+def require_same_run(
+    shop: Workshop, location: RunLocation, definition: WorkflowDefinition[..., Any], input: msgspec.Raw | None
+) -> None:
+    """Raise WrongStateError unless an existing run is of this workflow and was first started with this input.
+
+    input: complete and validated, or None if none was given: then it is not compared.
+    """
+    files = shop.folder.files
+    shop.folder.require_own(location)
+    latest = read_first_event(location.path, files)
+    if latest.workflow_type != definition.name:
+        raise WrongStateError(
+            f"{latest.workflow_id} is a run of {latest.workflow_type}, not of {definition.name}",
+            hint="give this run another id, or name the workflow that it is a run of",
+        )
+    first = shop.folder.location(RunName(location.name.workflow_id, 1))
+    recorded = next(iter(read_history(first.path, files))).input
+    if input is not None and not _same_input(recorded, input, definition):
+        raise WrongStateError(
+            f"{latest.workflow_id} was started with another input",
+            where=(f"{first.path}:1",),
+            hint="leave the input out to go on with it, or give the new run another id (--if-exists new)",
+        )
+
+
+def _same_input(recorded: msgspec.Raw, new: msgspec.Raw, definition: WorkflowDefinition[..., Any]) -> bool:
+    if payload.equal(recorded, new):
+        return True
+    try:
+        return payload.equal(definition.reencode_input(recorded), new)
+    except PayloadError:
+        return False
