@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, TypeVar, cast
 
-import msgspec
-
+from aion_cli.core import payload
 from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.source import SourcePaths
 from aion_cli.errors import (
@@ -19,13 +18,17 @@ from aion_cli.errors import (
     ActivityTimeout,
     ChildError,
     NonRetryable,
+    PayloadError,
     WorkflowFailure,
 )
 
 F = TypeVar("F", bound=WorkflowFailure)
 
-_LONGEST_CHAIN = 16
-_LONGEST_MESSAGE = 16_384
+# Together these keep a failure with all its causes well below the longest line of a history.
+_LONGEST_CHAIN = 8
+_LONGEST_MESSAGE = 8_192
+_MOST_DETAILS = 16_384
+_MOST_NOTES = 16
 _TIMEOUTS = frozenset({ErrorKind.TIMEOUT, ErrorKind.TOTAL_TIMEOUT, ErrorKind.HEARTBEAT_TIMEOUT})
 
 
@@ -47,7 +50,7 @@ def _failure(error: BaseException, paths: SourcePaths, kind: ErrorKind | None, d
         message=_text_of(error),
         details=_details_of(error),
         traceback=clean(paths.traceback(error)),
-        notes=[clean(str(note)) for note in getattr(error, "__notes__", ())],
+        notes=[clean(str(note)) for note in getattr(error, "__notes__", ())[:_MOST_NOTES]],
         cause=_failure(cause, paths, None, depth + 1) if cause is not None and depth < _LONGEST_CHAIN else None,
     )
 
@@ -101,9 +104,13 @@ def _details_of(error: BaseException) -> Any:
     if details is None or callable(details):
         return None
     try:
-        return msgspec.json.decode(msgspec.json.encode(details))
-    except (TypeError, ValueError, RecursionError) as broken:
-        return f"(not recorded: {broken})"
+        recorded = payload.encode(details)
+    except PayloadError as broken:
+        return f"(not recorded: {broken.message})"
+    size = len(bytes(recorded))
+    if size > _MOST_DETAILS:
+        return f"(not recorded: {size} bytes are more than the {_MOST_DETAILS} that details may have)"
+    return payload.decode(recorded)
 
 
 def activity_error(failure: Failure, attempts: int) -> ActivityError:

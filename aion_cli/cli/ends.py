@@ -1,0 +1,79 @@
+"""How the end of a run becomes stdout, stderr and an exit code; the same for every command that has one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aion_cli.cli import output, render
+from aion_cli.cli.output import ExitCode
+from aion_cli.cli.settings import OutputMode, Settings
+from aion_cli.core import events as ev
+from aion_cli.core.status import RunStatus
+from aion_cli.runtime.live import SuspendReason
+from aion_cli.runtime.outcome import RunEnd
+
+_BY_STATUS = {
+    RunStatus.COMPLETED: ExitCode.OK,
+    RunStatus.FAILED: ExitCode.WORKFLOW_FAILED,
+    RunStatus.CANCELLED: ExitCode.CLOSED_FROM_OUTSIDE,
+    RunStatus.TERMINATED: ExitCode.CLOSED_FROM_OUTSIDE,
+    RunStatus.TIMED_OUT: ExitCode.CLOSED_FROM_OUTSIDE,
+}
+_BY_REASON = {
+    SuspendReason.INTERRUPTED: ExitCode.SIGINT,
+    SuspendReason.TERMINATED: ExitCode.SIGTERM,
+}
+
+
+def report_end(end: RunEnd, settings: Settings, go_on: str) -> int:
+    """Print how a run ended and return the exit code. go_on: the command line that goes on with it while it is open."""
+    code = _code(end)
+    if settings.output is not OutputMode.HUMAN:
+        output.write_json(end_document(end))
+    elif isinstance(end.closed_by, ev.WorkflowCompleted):
+        output.write_json(end.closed_by.result)
+    elif code is ExitCode.SUSPENDED:
+        output.write_json(end_document(end))
+    _explain(end, code, settings, go_on)
+    return code
+
+
+def _code(end: RunEnd) -> ExitCode:
+    if end.reason is not None:
+        return _BY_REASON.get(end.reason, ExitCode.SUSPENDED)
+    return _BY_STATUS.get(end.status, ExitCode.SUSPENDED)
+
+
+def end_document(end: RunEnd) -> dict[str, Any]:
+    """Return {run, run_id, status, result | error | waiting, next_wake_at}."""
+    document: dict[str, Any] = {"run": end.workflow_id, "run_id": end.run_id, "status": end.status}
+    match end.closed_by:
+        case ev.WorkflowCompleted(result=result):
+            document["result"] = result
+        case ev.WorkflowFailed(error=error):
+            document["error"] = error
+        case ev.WorkflowCancelled(reason=reason) | ev.WorkflowTerminated(reason=reason):
+            document["error"] = {"kind": end.status, "type": "", "message": reason}
+        case ev.WorkflowTimedOut(timeout_s=timeout_s):
+            document["error"] = {"kind": "timeout", "type": "", "message": f"took longer than {timeout_s:g} s"}
+        case _:
+            document["waiting"] = end.waiting
+    document["next_wake_at"] = end.next_wake_at
+    return document
+
+
+def _explain(end: RunEnd, code: ExitCode, settings: Settings, go_on: str) -> None:
+    match end.closed_by:
+        case ev.WorkflowFailed(error=error):
+            color = output.stderr_takes_color(settings)
+            output.write_stderr(render.failure_text(end.workflow_id, error, color=color))
+        case ev.WorkflowCancelled(reason=reason) | ev.WorkflowTerminated(reason=reason):
+            output.warn(f"{end.workflow_id} is {end.status}" + (f": {reason}" if reason else ""))
+        case ev.WorkflowTimedOut(timeout_s=timeout_s):
+            output.warn(f"{end.workflow_id} took longer than {timeout_s:g} s")
+        case None if code is ExitCode.SUSPENDED:
+            output.say(settings, f"{end.workflow_id} is open ({end.status}); go on with: {go_on}")
+        case None:
+            output.warn(f"{end.workflow_id} was interrupted and is open; go on with: {go_on}")
+        case _:
+            pass
