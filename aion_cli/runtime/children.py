@@ -17,7 +17,6 @@ from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind, Failure, ParentClose
 from aion_cli.core.ids import RunName
 from aion_cli.errors import (
-    AionError,
     HistoryShapeError,
     NoSuchRunError,
     OwnedElsewhereError,
@@ -25,7 +24,7 @@ from aion_cli.errors import (
     WrongStateError,
 )
 from aion_cli.runtime.delivery import deliver
-from aion_cli.runtime.executor import ChildOutcome, SendOutcome, SpawnedChild
+from aion_cli.runtime.executor import ChildOutcome, ChildSuspendedError, SendOutcome, SpawnedChild
 from aion_cli.runtime.journal import JsonlStore
 from aion_cli.runtime.live import SuspendReason
 from aion_cli.runtime.ownership import Role
@@ -36,12 +35,6 @@ from aion_cli.runtime.wall import instant
 from aion_cli.runtime.workshop import Workshop
 
 _WATCH_EVERY_S = 0.25
-
-
-class ChildSuspendedError(AionError):
-    """A child stopped while it is open, because its parent stops."""
-
-    code = "child-suspended"
 
 
 class LocalRuns:

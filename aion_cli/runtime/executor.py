@@ -18,7 +18,7 @@ from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.retry import next_delay_s
-from aion_cli.errors import HistoryShapeError
+from aion_cli.errors import AionError, HistoryShapeError
 from aion_cli.runtime.activities import ActivityRunner, Limit
 from aion_cli.runtime.wall import Clock
 
@@ -58,6 +58,12 @@ class SpawnedChild(msgspec.Struct, frozen=True):
     def workflow_id(self) -> str:
         """The child's id."""
         return self.event.child_workflow_id
+
+
+class ChildSuspendedError(AionError):
+    """A child stopped while it is open, because its parent stops: it has no outcome to record."""
+
+    code = "child-suspended"
 
 
 class AttemptLog(Protocol):
@@ -100,7 +106,7 @@ class LiveExecutor(Protocol):
         ...
 
     def spawn_child(self, child: SpawnedChild) -> Coroutine[Any, Any, ChildOutcome]:
-        """Start or re-attach a recorded child, and run it to its end."""
+        """Start or re-attach a recorded child, and run it to its end. Raises ChildSuspendedError if it is stopped."""
         ...
 
     def cancel_child(self, child: SpawnedChild, request_id: str) -> None:

@@ -28,12 +28,14 @@ from aion_cli.core.events import EventClass, event_class
 from aion_cli.core.execution import Phase, Wait
 from aion_cli.core.replay import Boundary, Replay
 from aion_cli.core.resolver import Resolver
-from aion_cli.core.status import Waiting, WaitKind
-from aion_cli.runtime.executor import LiveExecutor, SpawnedChild
+from aion_cli.core.status import Waiting
+from aion_cli.runtime.executor import ChildSuspendedError, LiveExecutor, SpawnedChild
 from aion_cli.runtime.handoff import HandoffOutcome, Identity, Worker, resolve_or_execute_live
-from aion_cli.runtime.inbox import MessageId, message_id
+from aion_cli.runtime.inbox import MessageId
+from aion_cli.runtime.intake import Intake
 from aion_cli.runtime.mailbox import Mailbox
 from aion_cli.runtime.recorder import Recorder
+from aion_cli.runtime.waits import describe_wait
 from aion_cli.runtime.wall import Clock, instant
 
 E = TypeVar("E", bound=ev.Event)
@@ -124,7 +126,7 @@ class LiveRun:
         self._recorder = recorder
         self._mailbox = mailbox
         self._clock = clock
-        self._known_ids = known_ids
+        self._intake = Intake(mailbox, known_ids)
         self._settings = settings or RunSettings()
         self._listener = listener
         self._on_quiet = on_quiet
@@ -134,8 +136,6 @@ class LiveRun:
         self._held: list[_Leg] = []
         self._replies: list[tuple[asyncio.Future[Any], ev.Event]] = []
         self._fresh: list[ev.Event] = []
-        self._listed: set[str] = set()
-        self._finished_messages: list[str] = []
         self._tasks: dict[CorrelationKey, asyncio.Task[Any]] = {}
         self._stray_tasks: set[asyncio.Task[Any]] = set()
         self._children: dict[CorrelationKey, SpawnedChild] = {}
@@ -173,8 +173,8 @@ class LiveRun:
                 self.child(command, begun)
             elif isinstance(begun, ev.ActivityScheduled):
                 self._activities[command.key] = begun.seq
-        for message in self._new_messages():
-            commands += self._record(message)
+        for message in self._intake.fresh():
+            commands += self._record(_Arrival(message.event, name=message.name))
         for command in half_done:
             if self._execution.is_awaited(command):
                 self._cross(command)
@@ -224,7 +224,7 @@ class LiveRun:
         if arrival.reply is not None:
             self._replies.append((arrival.reply, stamped))
         if arrival.name is not None:
-            self._finished_messages.append(arrival.name)
+            self._intake.staged(arrival.name)
         self._note(stamped)
         if event_class(stamped) in (EventClass.EXECUTOR, EventClass.OUTSIDE):
             self._execution.apply(stamped)
@@ -264,10 +264,7 @@ class LiveRun:
         fresh, self._fresh = self._fresh, []
         replies, self._replies = self._replies, []
         legs, self._legs = self._legs, []
-        if self._finished_messages:
-            self._mailbox.remove(self._finished_messages)
-            self._listed.difference_update(self._finished_messages)
-            self._finished_messages = []
+        self._intake.remove_staged()
         if fresh:
             self._listener(fresh)
         for reply, stamped in replies:
@@ -309,7 +306,7 @@ class LiveRun:
             return
         error = task.exception()
         if error is not None:
-            if not self._stopping:
+            if not isinstance(error, ChildSuspendedError):
                 self._fail(error)
             return
         outcome = task.result()
@@ -396,28 +393,9 @@ class LiveRun:
                 self.executor.close_child(child, f"{self.identity.stable_id(child.event.seq)}/close")
 
     def _take_messages(self) -> None:
-        self._arrivals += self._new_messages()
+        self._arrivals += [_Arrival(message.event, name=message.name) for message in self._intake.fresh()]
         if self._arrivals:
             self._schedule()
-
-    def _new_messages(self) -> list[_Arrival]:
-        """List messages that are not under way yet; those that history holds already are removed."""
-        found: list[_Arrival] = []
-        known: list[str] = []
-        for message in self._mailbox.list():
-            if message.name in self._listed:
-                continue
-            identity = message_id(message.event)
-            if identity is not None and identity in self._known_ids:
-                known.append(message.name)
-                continue
-            if identity is not None:
-                self._known_ids.add(identity)
-            self._listed.add(message.name)
-            found.append(_Arrival(message.event, name=message.name))
-        if known:
-            self._mailbox.remove(known)
-        return found
 
     @property
     def is_blocked(self) -> bool:
@@ -441,23 +419,8 @@ class LiveRun:
 
     def waiting(self) -> list[Waiting]:
         """Say what the code waited for when the run was suspended, with the lines where it did."""
-        return [self._waiting(wait) for wait in self._waits]
-
-    def _waiting(self, wait: Wait) -> Waiting:
-        command = wait.command
-        match command:
-            case cmd.RunActivity(activity_type=name):
-                kind = WaitKind.ACTIVITY
-            case cmd.StartTimer(key=key):
-                kind, name = WaitKind.TIMER, str(key.timer_id)
-            case cmd.SpawnChild():
-                child = self._children.get(command.key)
-                kind, name = WaitKind.CHILD, child.workflow_id if child else command.workflow_type
-            case cmd.SendSignal(target_workflow_id=name):
-                kind = WaitKind.SEND
-            case _:
-                kind, name = WaitKind.SIGNAL, getattr(command.key, "name", "")
-        return Waiting(kind, name, wait.since, wait.deadline, command.source or None)
+        child_ids = {key: child.workflow_id for key, child in self._children.items()}
+        return [describe_wait(wait, child_ids) for wait in self._waits]
 
     def check_quiet(self) -> None:
         """Look again whether the run is blocked, since a child of it may have become so."""
