@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aion_cli.api.attempts import ActivityInfo, activity_info
     from aion_cli.api.definitions import activity, workflow
+    from aion_cli.api.secrets import Secret, SecretError
     from aion_cli.api.shell import ShellError, ShellResult, shell
     from aion_cli.api.signals import Signal, send_signal
     from aion_cli.api.time import history_length, now, randint, random, sleep_until, uuid4
@@ -36,6 +37,8 @@ _HOMES = {
     "NonRetryable": "aion_cli.errors",
     "PayloadError": "aion_cli.errors",
     "RetryPolicy": "aion_cli.core.retry",
+    "Secret": "aion_cli.api.secrets",
+    "SecretError": "aion_cli.api.secrets",
     "ShellError": "aion_cli.api.shell",
     "ShellResult": "aion_cli.api.shell",
     "Signal": "aion_cli.api.signals",
@@ -63,6 +66,8 @@ __all__ = [
     "NonRetryable",
     "PayloadError",
     "RetryPolicy",
+    "Secret",
+    "SecretError",
     "ShellError",
     "ShellResult",
     "Signal",

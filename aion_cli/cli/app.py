@@ -22,10 +22,12 @@ from aion_cli.cli.requests import (
     Durability,
     IfExists,
     ListRequest,
+    RepairRequest,
     ReplayRequest,
     RunRequest,
     ShowRequest,
     SignalRequest,
+    VerifyRequest,
 )
 from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.errors import UsageError
@@ -202,6 +204,33 @@ def list_runs(
 ) -> int:
     """List runs, their status and what they wait for."""
     return _call(ctx, "inspect", "list_command", ListRequest(frozenset(statuses or ()), _tags(tags or ())))
+
+
+@app.command("verify", cls=AsTypedCommand, epilog=_MORE)
+def verify(
+    ctx: typer.Context,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids or .jsonl files.")],
+    expect_head: Annotated[
+        str | None, typer.Option("--expect-head", metavar="DIGEST", help="The digest that the last line must have.")
+    ] = None,
+) -> int:
+    """Check the integrity of histories, without any code.
+
+    Prints the head digest of each: keep it elsewhere, and --expect-head notices lines that vanished from the end.
+    """
+    digest = None if expect_head is None else _digest("--expect-head", expect_head)
+    return _call(ctx, "verify", "verify_command", VerifyRequest(tuple(runs), digest))
+
+
+@app.command("repair", cls=AsTypedCommand, epilog=_MORE)
+def repair(
+    ctx: typer.Context, file: Annotated[str, typer.Argument(metavar="FILE", help="A .jsonl file, or an id.")]
+) -> int:
+    """Set a torn tail aside: what a crash left in mid-write, which was never acknowledged.
+
+    Does nothing else, and says so. Any other damage is exit 5, and is left as it is.
+    """
+    return _call(ctx, "verify", "repair_command", RepairRequest(file))
 
 
 @app.command("show", cls=AsTypedCommand, epilog=_MORE)

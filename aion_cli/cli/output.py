@@ -13,12 +13,14 @@ import os
 import select
 import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from typing import Any, TextIO, cast
 
 import msgspec
 
 from aion_cli import errors
+from aion_cli.api.masking import masks
 from aion_cli.cli.settings import Settings
 from aion_cli.cli.terminal import visible_json, visible_lines
 
@@ -67,6 +69,26 @@ def exit_code_of(error: errors.AionError) -> ExitCode:
     return ExitCode.INTERNAL
 
 
+class MaskedStream:
+    """A text stream in which revealed secrets show as `***`; otherwise the stream that it stands for."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text with secrets masked; returns the number of characters that were given."""
+        self._stream.write(masks.mask_text(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class StdoutClosedError(Exception):
     """Whoever read our stdout is gone, as in `aion list | head -1`. Ends the process as it ends other tools."""
 
@@ -87,17 +109,17 @@ def stdout_for_results() -> Generator[None]:
     """Keep stdout for results while a command runs: all that others print to it goes to stderr."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
-    outer_fd, outer_stream = _stdout.fd, sys.stdout
+    outer_fd, outer_stream, outer_stderr = _stdout.fd, sys.stdout, sys.stderr
     try:
         _stdout.fd = os.dup(1)  # not inheritable, so no child process can write to it
     except OSError:
         _stdout.fd = None
     _point_stdout_at_stderr()
-    sys.stdout = sys.stderr
+    sys.stdout = sys.stderr = cast("TextIO", MaskedStream(outer_stderr))
     try:
         yield
     finally:
-        sys.stdout = outer_stream
+        sys.stdout, sys.stderr = outer_stream, outer_stderr
         if _stdout.fd is not None:
             os.dup2(_stdout.fd, 1)
             os.close(_stdout.fd)

@@ -78,3 +78,18 @@ class ShowRequest:
     """`aion show`."""
 
     run: str
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """`aion verify`. runs: ids or paths. expect_head: the digest that the last line must have, or None."""
+
+    runs: tuple[str, ...]
+    expect_head: str | None
+
+
+@dataclass(frozen=True)
+class RepairRequest:
+    """`aion repair`. file: a path or an id."""
+
+    file: str

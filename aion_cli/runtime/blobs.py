@@ -16,6 +16,7 @@ import msgspec
 
 from aion_cli.core import events as ev
 from aion_cli.errors import PayloadError
+from aion_cli.runtime.codec import PayloadCodec, codec_from_environment
 from aion_cli.runtime.files import Files, MissingFileError, fresh_name
 
 INLINE_LIMIT = 256 << 10
@@ -24,6 +25,7 @@ INLINE_LIMIT = 256 << 10
 BLOB_LIMIT = 64 << 20
 """Longest payload at all, in bytes."""
 
+_STORED_LIMIT = 2 * BLOB_LIMIT  # a codec makes payloads longer
 _REFERENCE = re.compile(rb'\{"\$blob":"sha256:([0-9a-f]{64})","size":([0-9]{1,12})\}')
 _RAW_FIELDS: dict[type[ev.Event], tuple[str, ...]] = {}
 
@@ -39,11 +41,12 @@ class DamagedBlobError(Exception):
 class BlobStore:
     """The blobs of one folder of histories.
 
-    root: the folder that holds `.aion`.
+    root: the folder that holds `.aion`. codec: encrypts payloads before they are stored; None: what AION_CODEC says.
     """
 
-    def __init__(self, root: Path, files: Files) -> None:
+    def __init__(self, root: Path, files: Files, codec: PayloadCodec | None = None) -> None:
         self._root = root
+        self._codec = codec or codec_from_environment()
         self._directory = root / ".aion" / "blobs" / "sha256"
         self._files = files
 
@@ -58,15 +61,17 @@ class BlobStore:
         """Return the event with its payloads in place of references. Raises DamagedBlobError, StoreError."""
         return _with_payloads(event, self._inflated)
 
-    def _deflated(self, raw: msgspec.Raw) -> msgspec.Raw:
-        size = memoryview(raw).nbytes
-        if size <= INLINE_LIMIT:
-            return raw
+    def _deflated(self, plain: msgspec.Raw) -> msgspec.Raw:
+        size = memoryview(plain).nbytes
         if size > BLOB_LIMIT:
             raise PayloadError(
                 f"a payload of {size} bytes is over the limit of {BLOB_LIMIT >> 20} MiB",
                 hint="put the data in a file or a bucket, and pass its name on",
             )
+        raw = self._codec.seal(plain)
+        size = memoryview(raw).nbytes
+        if size <= INLINE_LIMIT:
+            return raw
         data = bytes(raw)
         digest = hashlib.sha256(data).hexdigest()
         self._write(digest, data)
@@ -86,23 +91,25 @@ class BlobStore:
 
     def _holds(self, path: Path, data: bytes) -> bool:
         try:
-            return self._files.read_whole(path, BLOB_LIMIT) == data
+            return self._files.read_whole(path, _STORED_LIMIT) == data
         except MissingFileError:
             return False
 
     def _inflated(self, raw: msgspec.Raw) -> msgspec.Raw:
-        size = memoryview(raw).nbytes
-        if size > 128 or not (found := _REFERENCE.fullmatch(raw)):
+        if memoryview(raw)[:3] != b'{"$':
             return raw
+        found = _REFERENCE.fullmatch(raw)
+        if found is None:
+            return self._codec.open(raw)
         digest = found[1].decode()
         path = self._path(digest)
         try:
-            data = self._files.read_whole(path, BLOB_LIMIT)
+            data = self._files.read_whole(path, _STORED_LIMIT)
         except MissingFileError:
             raise DamagedBlobError(f"its payload {path} is missing") from None
         if len(data) != int(found[2]) or hashlib.sha256(data).hexdigest() != digest:
             raise DamagedBlobError(f"its payload {path} is not what was written")
-        return msgspec.Raw(data)
+        return self._codec.open(msgspec.Raw(data))
 
     def _path(self, digest: str) -> Path:
         return self._directory / digest[:2] / digest[2:]

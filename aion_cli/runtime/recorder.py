@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from aion_cli.api.masking import masks
 from aion_cli.core import events as ev
 from aion_cli.errors import StoreError
 from aion_cli.runtime.journal import EventStore
@@ -43,13 +44,14 @@ class Recorder:
         return self._recorded_at
 
     def stage(self, event: EventT, recorded_at: str) -> EventT:
-        """Stamp an event and hold it for the next commit. Returns it with seq and recorded_at.
+        """Stamp an event and hold it for the next commit. Returns it with seq and recorded_at, secrets masked.
 
         recorded_at: an instant; if the clock went back, the time of the event before is repeated.
         """
         self._require_usable()
         self._recorded_at = max(self._recorded_at, recorded_at)
-        stamped = msgspec.structs.replace(event, seq=self.next_seq, recorded_at=self._recorded_at, b=0)
+        masked = masks.mask_event(event)
+        stamped = msgspec.structs.replace(masked, seq=self.next_seq, recorded_at=self._recorded_at, b=0)
         self._staged.append(stamped)
         return stamped
 
@@ -82,5 +84,6 @@ class Recorder:
 def stamped_from_start(events: Sequence[ev.Event], recorded_at: str) -> list[Any]:
     """Stamp the first batch of a new history, for `JsonlStore.create`."""
     return [
-        msgspec.structs.replace(event, seq=seq, recorded_at=recorded_at, b=0) for seq, event in enumerate(events, 1)
+        msgspec.structs.replace(masks.mask_event(event), seq=seq, recorded_at=recorded_at, b=0)
+        for seq, event in enumerate(events, 1)
     ]

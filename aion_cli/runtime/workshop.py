@@ -20,6 +20,7 @@ from aion_cli.core.ids import check_workflow_id
 from aion_cli.core.replay import Replay
 from aion_cli.core.source import SourcePaths
 from aion_cli.runtime.activities import ActivityRunner
+from aion_cli.runtime.codec import codec_from_environment
 from aion_cli.runtime.delivery import Notice
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.handoff import Worker
@@ -75,6 +76,7 @@ class Workshop(msgspec.Struct, frozen=True):
                 digest=digest_of(file) if file.is_file() else "",
             ),
             runtime=runtime_ref(),
+            codec=codec_from_environment().name,
             tags=tags or {},
         )
 
