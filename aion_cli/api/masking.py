@@ -67,7 +67,8 @@ class Masks:
                 plain = msgspec.to_builtins(value)
                 return msgspec.convert({**self._masked_plain(plain), "kind": plain["kind"]}, ev.Failure)
             case dict() | list():
-                return self._masked_plain(value)
+                masked = self._masked_plain(value)
+                return value if masked == value else masked  # pyright: ignore[reportUnknownVariableType] - JSON of any shape
             case _:
                 return value
 

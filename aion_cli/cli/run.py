@@ -31,7 +31,11 @@ from aion_cli.runtime.runner import Runner, require_same_run
 from aion_cli.runtime.wall import WallClock
 from aion_cli.runtime.workshop import Workshop, fresh_workflow_id
 
-_STOPS = {signal.SIGINT: SuspendReason.INTERRUPTED, signal.SIGTERM: SuspendReason.TERMINATED}
+_STOPS = {
+    signal.SIGINT: SuspendReason.INTERRUPTED,
+    signal.SIGTERM: SuspendReason.TERMINATED,
+    signal.SIGHUP: SuspendReason.TERMINATED,
+}
 
 
 def run_command(settings: Settings, request: RunRequest) -> int:

@@ -96,7 +96,7 @@ class BlobStore:
             return False
 
     def _inflated(self, raw: msgspec.Raw) -> msgspec.Raw:
-        if memoryview(raw)[:3] != b'{"$':
+        if memoryview(raw)[:3].tobytes() != b'{"$':
             return raw
         found = _REFERENCE.fullmatch(raw)
         if found is None:

@@ -1,0 +1,92 @@
+"""What was revealed is hidden in text and in events, whatever the way it is written there."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aion_cli.api.masking import MASK, Masks
+from aion_cli.core import events as ev
+from tests.builders import completed, failed, failure, scheduled
+
+
+def test_a_revealed_value_is_replaced_in_text() -> None:
+    masks = Masks()
+    masks.add("hunter22")
+    assert masks.mask_text("password=hunter22, again hunter22") == f"password={MASK}, again {MASK}"
+
+
+def test_nothing_is_copied_while_nothing_was_revealed() -> None:
+    event = completed(0, {"a": "hunter22"})
+    assert Masks().mask_event(event) is event
+
+
+def test_an_event_without_the_value_is_left_as_it_is() -> None:
+    masks = Masks()
+    masks.add("hunter22")
+    event = scheduled(0, "charge", {"a": 1})
+    assert masks.mask_event(event) is event
+
+
+def test_results_keys_details_tracebacks_notes_and_causes_are_masked() -> None:
+    masks = Masks()
+    masks.add("hunter22")
+    result = masks.mask_event(completed(0, {"hunter22": ["x hunter22 y"]}))
+    assert bytes(result.result) == b'{"***":["x *** y"]}'
+    inner = failure(message="inner hunter22")
+    error = msgspec.structs.replace(
+        failure(message="hunter22"),
+        details={"p": "hunter22"},
+        traceback="hunter22",
+        notes=["hunter22"],
+        cause=inner,
+    )
+    masked = masks.mask_event(failed(0, error))
+    assert b"hunter22" not in msgspec.json.encode(masked)
+    assert masked.error.cause is not None and masked.error.cause.message == f"inner {MASK}"
+    assert masked.error.kind is error.kind
+
+
+def test_tags_and_progress_are_masked_and_numbers_are_not() -> None:
+    masks = Masks()
+    masks.add("42")
+    progress = masks.mask_event(ev.ProgressSet(done=42, total=42, text="at 42"))
+    assert (progress.done, progress.text) == (42, f"at {MASK}")
+    assert masks.mask_event(ev.TagsSet(tags={"k": "42"})).tags == {"k": MASK}
+
+
+def test_the_lines_of_a_long_secret_are_masked_one_by_one() -> None:
+    masks = Masks()
+    masks.add("-----BEGIN KEY-----\nabcdef123456\n-----END KEY-----\n")
+    assert masks.mask_text("got abcdef123456") == f"got {MASK}"
+
+
+def test_a_value_that_contains_another_is_hidden_whole() -> None:
+    masks = Masks()
+    masks.add("abc")
+    masks.add("abcdef")
+    assert masks.mask_text("abcdef") == MASK
+
+
+@given(st.text(min_size=4, max_size=20).filter(lambda text: text.strip() == text and "*" not in text))
+def test_no_way_of_writing_json_hides_a_value_from_the_mask(secret: str) -> None:
+    try:
+        secret.encode()
+    except UnicodeEncodeError:
+        return
+    masks = Masks()
+    masks.add(secret)
+    event = ev.ActivityCompleted(
+        activity_id=0, attempt=1, result=msgspec.Raw(msgspec.json.encode([{"k": f"<{secret}>"}]))
+    )
+    held: object = msgspec.json.decode(bytes(masks.mask_event(event).result))
+    assert held == [{"k": f"<{MASK}>"}]
+
+
+@pytest.mark.parametrize("value", ["", "  \n "])
+def test_blank_values_mask_nothing_but_themselves(value: str) -> None:
+    masks = Masks()
+    masks.add(value)
+    assert masks.mask_text("a b") == "a b"
