@@ -5,7 +5,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format bench bench-peers clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test     all tests (ARGS=tests/cli for some of them)"
 	@echo "make lint     ruff, pyright, import-linter"
 	@echo "make format   let ruff format and fix what it can"
+	@echo "make bench    speed, as ratios to limits and peers (ARGS='--only P4,P8'); make bench-peers installs the peers"
 	@echo "make clean    remove .venv and caches"
 	@echo "Another Python: make test PYTHON=python3.12"
 
@@ -31,6 +32,13 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.runtime
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers:
+	$(PYTHON) -m venv benchmarks/.peers
+	benchmarks/.peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
