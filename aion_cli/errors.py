@@ -9,8 +9,7 @@ An error carries typed fields; `str(error)` is its one-line summary. How it is l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 
 class AionError(Exception):
@@ -106,8 +105,7 @@ class DurabilityError(AionError):
     code = "durability"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One command, as recorded or as asked for, in the fields that are compared.
 
     kind: "activity", "timer", "child workflow" … name: of the activity, workflow, signal or marker; may be empty.

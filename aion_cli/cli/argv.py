@@ -12,13 +12,12 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 
 
-@dataclass(frozen=True)
-class Grammar:
+class Grammar(NamedTuple):
     """Which options there are.
 
     flags: global options without a value. valued: global options with one.
@@ -30,8 +29,7 @@ class Grammar:
     commands: Mapping[str, frozenset[str]]
 
 
-@dataclass(frozen=True)
-class Hoisted:
+class Hoisted(NamedTuple):
     """The command line in an order that Typer understands.
 
     front: global options, each value in an argument of its own (`-ojson` has become `-o json`), in the order written.

@@ -124,6 +124,8 @@ def _encodable(value: object) -> object:
             return "".join(visible(char) if "\ud800" <= char <= "\udfff" else char for char in value)
         case errors.WorkflowFailure():
             return {"type": value.type, "message": value.message, "details": _encodable(value.details)}
+        case errors.Step():
+            return {name: _encodable(field) for name, field in value._asdict().items()}
         case list():
             return [_encodable(item) for item in cast(list[object], value)]
         case _:

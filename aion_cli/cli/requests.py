@@ -1,9 +1,12 @@
-"""What a command was asked for: its options, parsed and checked, as one value. No behaviour."""
+"""What a command was asked for: its options, parsed and checked, as one value. No behaviour.
+
+NamedTuples and no dataclasses: these are made for `aion --help` too, and a dataclass costs a millisecond.
+"""
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class IfExists(enum.StrEnum):
@@ -21,8 +24,7 @@ class Durability(enum.StrEnum):
     PROCESS = "process"
 
 
-@dataclass(frozen=True)
-class RunRequest:
+class RunRequest(NamedTuple):
     """`aion run`.
 
     input: what `--input` says (JSON, `@file` or `-`), or None.
@@ -43,8 +45,7 @@ class RunRequest:
     grace_s: float
 
 
-@dataclass(frozen=True)
-class ReplayRequest:
+class ReplayRequest(NamedTuple):
     """`aion replay`. runs: ids, paths, folders or globs. to_seq: replay up to this event; None for all."""
 
     runs: tuple[str, ...]
@@ -53,8 +54,7 @@ class ReplayRequest:
     expect_head: str | None
 
 
-@dataclass(frozen=True)
-class SignalRequest:
+class SignalRequest(NamedTuple):
     """`aion signal`. payload: JSON, `@file` or `-` as typed, or None. signal_id: the sender's own key, or None."""
 
     run: str
@@ -65,31 +65,27 @@ class SignalRequest:
     wait: bool
 
 
-@dataclass(frozen=True)
-class ListRequest:
+class ListRequest(NamedTuple):
     """`aion list`. statuses and tags: show only runs that have one of these, and all of those; empty for all."""
 
     statuses: frozenset[str]
     tags: dict[str, str]
 
 
-@dataclass(frozen=True)
-class ShowRequest:
+class ShowRequest(NamedTuple):
     """`aion show`."""
 
     run: str
 
 
-@dataclass(frozen=True)
-class VerifyRequest:
+class VerifyRequest(NamedTuple):
     """`aion verify`. runs: ids or paths. expect_head: the digest that the last line must have, or None."""
 
     runs: tuple[str, ...]
     expect_head: str | None
 
 
-@dataclass(frozen=True)
-class RepairRequest:
+class RepairRequest(NamedTuple):
     """`aion repair`. file: a path or an id."""
 
     file: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 class OutputMode(enum.StrEnum):
@@ -15,8 +15,7 @@ class OutputMode(enum.StrEnum):
     JSONL = "jsonl"
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The global options, resolved.
 
     histories, workflows: as the user wrote them, so that messages name paths the user recognises.
