@@ -43,12 +43,12 @@ class Signal(Generic[T]):
 
     async def receive(self) -> T:
         """Take the next signal, waiting for it if none is there. Raises PayloadError if its payload does not fit."""
-        event = await current().receive(self.name)
+        event = await current().signals.receive(self.name)
         return payload.decode(event.payload, self.type)
 
     def pending(self) -> int:
         """Return how many have arrived that no code has taken."""
-        return current().pending_signals(self.name)
+        return current().signals.pending(self.name)
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self

@@ -133,6 +133,15 @@ AnyCommand = (
     | CompleteWorkflow
 )
 
+
+class Wait(msgspec.Struct, frozen=True, gc=False):
+    """Something that code waits for. since: when it was asked for. deadline: when a timer fires, else None."""
+
+    command: AnyCommand
+    since: str
+    deadline: str | None = None
+
+
 _KEY_KINDS: dict[type[Command], type[Any]] = {
     RunActivity: key.Activity,
     CancelActivity: key.Activity,

@@ -72,6 +72,20 @@ class HistoryCursor:
                 return None
         return self._barriers[0]
 
+    def marker_ahead(self, marker: correlation.Marker, emitted: int) -> bool | None:
+        """Look for a marker among the next command events, past as many as were emitted and not matched yet.
+
+        Returns True if it is there, False if history holds other commands there, None if it holds no further one.
+        """
+        commands = [event for event in self._barriers if event_class(event) is EventClass.COMMAND]
+        while len(commands) <= emitted and self._pull():
+            newest = self._ahead[-1]
+            if event_class(newest) is EventClass.COMMAND:
+                commands.append(newest)
+        if any(correlation.key_of(event) == marker for event in commands[: emitted + 1]):
+            return True
+        return False if len(commands) > emitted else None
+
     def _pull(self) -> bool:
         event = next(self._source, None)
         if event is None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections import deque
 from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Protocol
@@ -23,9 +22,14 @@ from aion_cli.core import clock
 from aion_cli.core import commands as cmd
 from aion_cli.core import correlation as key
 from aion_cli.core import events as ev
+from aion_cli.core.conditions import Conditions
 from aion_cli.core.determinism import DeterminismContext
+from aion_cli.core.events import EventClass, event_class
 from aion_cli.core.failures import activity_error, child_error, failure_of
+from aion_cli.core.handlers import Handlers
 from aion_cli.core.loop import RunClosed, WorkflowFuture, WorkflowLoop
+from aion_cli.core.patches import HistoryAhead, Patches
+from aion_cli.core.signals import SignalBuffers
 from aion_cli.core.source import SourcePaths
 from aion_cli.errors import AionError, ContinueAsNew, HistoryShapeError, PayloadError
 
@@ -65,14 +69,6 @@ class UndecodableResultError(Exception):
         self.error = error
 
 
-class Wait(msgspec.Struct, frozen=True, gc=False):
-    """Something the code waits for. since: when it was asked for. deadline: when a timer fires, else None."""
-
-    command: cmd.AnyCommand
-    since: str
-    deadline: str | None = None
-
-
 class _Pending(msgspec.Struct):
     """An open command: where its answer goes, and how it is read. future None: a timer, which is a loop handle."""
 
@@ -96,27 +92,17 @@ class CommandFuture(WorkflowFuture[Any]):
         return cancelled
 
 
-class _SignalBuffer:
-    """The signals of one name: those that no code has taken, and the futures of code that waits, first come first."""
-
-    def __init__(self) -> None:
-        self.events: deque[ev.SignalReceived] = deque()
-        self.waiters: deque[WorkflowFuture[None]] = deque()
-        self.handed = 0
-
-    def wake(self) -> None:
-        """Wake the first waiter that still waits."""
-        while self.waiters:
-            waiter = self.waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-
-
 class Execution:
     """Runs one workflow over arrivals, the first of which is its WorkflowStarted."""
 
-    def __init__(self, started: ev.WorkflowStarted, program: Program, *, paths: SourcePaths | None = None) -> None:
+    def __init__(
+        self,
+        started: ev.WorkflowStarted,
+        program: Program,
+        *,
+        paths: SourcePaths | None = None,
+        ahead: HistoryAhead | None = None,
+    ) -> None:
         self.started = started
         self.context = DeterminismContext(started.workflow_id, started.run_id, started.recorded_at)
         self.paths = paths or SourcePaths()
@@ -132,8 +118,13 @@ class Execution:
         self._emitted: dict[Any, cmd.AnyCommand] = {}
         self._open: dict[key.CorrelationKey, _Pending] = {}
         self._counters: dict[type[Any], int] = {key.Activity: 0, key.Timer: 0, key.Child: 0, key.Send: 0}
-        self._signals: dict[str, _SignalBuffer] = {}
-        self._signal_waits: dict[WorkflowFuture[None], Wait] = {}
+        self.signals = SignalBuffers(self)
+        self.handlers = Handlers(self)
+        self.tags: dict[str, str] = dict(started.tags)
+        self.progress: tuple[int, int, str] | None = None
+        self.patches = Patches(self, ahead)
+        self.conditions = Conditions(self)
+        self._answering = False
         self._cancel: ev.WorkflowCancelRequested | None = None
 
     def apply(self, event: ev.Event) -> None:
@@ -155,6 +146,8 @@ class Execution:
             self._frame = getattr(coroutine, "cr_frame", None)
             self._main = self._loop.create_task(coroutine, name="main")
         self._loop.run_ready(self._main)
+        while self.conditions and not self._main.done() and self._loop.call_inside(self.conditions.settle):
+            self._loop.run_ready(self._main)
         if self._main.done():
             self._finish(self._main)
 
@@ -190,28 +183,39 @@ class Execution:
         return self._last_line
 
     def _deliver(self, event: ev.Event) -> None:
+        if event_class(event) is EventClass.EXECUTOR:
+            self._deliver_answer(event)
+        else:
+            self._deliver_message(event)
+
+    def _deliver_answer(self, event: ev.Event) -> None:
         match event:
             case ev.ActivityCompleted(result=raw):
                 self._answer(key.Activity(event.activity_id), raw)
-            case ev.ActivityFailed(next_attempt_at=None):
+            case ev.ActivityFailed():
                 self._reject(key.Activity(event.activity_id), activity_error(event.error, event.attempt))
             case ev.TimerFired(timer_id=timer_id):
                 if self._close_command(key.Timer(timer_id)) is not None and self.phase is Phase.RUNNING:
                     self._loop.fire(timer_id)
-            case ev.SignalReceived():
-                buffer = self._buffer(event.name)
-                buffer.events.append(event)
-                buffer.wake()
-            case ev.SignalSent(ordinal=n):
-                self._answer(key.Send(n), msgspec.Raw(b"null"))
-            case ev.SignalSendFailed(ordinal=n, error=error):
-                self._reject(key.Send(n), activity_error(error, 1))
             case ev.ChildWorkflowCompleted(ordinal=n, result=raw):
                 self._answer(key.Child(n), raw)
             case ev.ChildWorkflowFailed(ordinal=n, error=error):
                 self._reject(key.Child(n), child_error(error))
             case ev.ChildWorkflowCancelled(ordinal=n):
                 self._reject(key.Child(n), child_error(_CHILD_CANCELLED))
+            case ev.SignalSent(ordinal=n):
+                self._answer(key.Send(n), msgspec.Raw(b"null"))
+            case ev.SignalSendFailed(ordinal=n, error=error):
+                self._reject(key.Send(n), activity_error(error, 1))
+            case _:
+                pass
+
+    def _deliver_message(self, event: ev.Event) -> None:
+        match event:
+            case ev.SignalReceived():
+                self.signals.deliver(event)
+            case ev.UpdateRequested():
+                self.handlers.request(event)
             case ev.WorkflowCancelRequested():
                 self._request_cancel(event)
             case ev.WorkflowTerminated() | ev.WorkflowTimedOut():
@@ -266,19 +270,20 @@ class Execution:
         self._emitted.clear()
         return commands
 
-    def waits(self) -> list[Wait]:
+    def waits(self) -> list[cmd.Wait]:
         """Return what the code waits for: open commands in the order of asking, then signals."""
         found = [
-            Wait(item.command, item.since, item.command.fire_at if isinstance(item.command, cmd.StartTimer) else None)
+            cmd.Wait(
+                item.command, item.since, item.command.fire_at if isinstance(item.command, cmd.StartTimer) else None
+            )
             for item in self._open.values()
         ]
-        found.extend(self._signal_waits.values())
-        return found
+        return found + self.signals.waits()
 
     def is_awaited(self, command: cmd.AnyCommand) -> bool:
         """Say whether a command's answer is still awaited."""
         if isinstance(command, cmd.AwaitSignal):
-            return any(wait.command is command for wait in self._signal_waits.values())
+            return any(wait.command is command for wait in self.signals.waits())
         return command.key in self._open
 
     def close(self) -> list[str]:
@@ -293,6 +298,8 @@ class Execution:
         self._emitted[command.key if _starts(command) else (type(command), command.key)] = command
 
     def _require_running(self) -> None:
+        if self._answering:
+            raise AionError("a query tried to change its run", hint="a query may only look; use an update to act")
         if self.phase is not Phase.RUNNING:
             raise RunClosed
 
@@ -366,43 +373,59 @@ class Execution:
         )
         return self._ask(command, bytes, None)
 
-    async def receive(self, name: str) -> ev.SignalReceived:
-        """Take the next signal of a name, in file order; waits if there is none."""
-        buffer = self._buffer(name)
-        while not buffer.events:
-            await self._signal_arrives(name, buffer)
-        buffer.handed += 1
-        return buffer.events.popleft()
-
-    async def _signal_arrives(self, name: str, buffer: _SignalBuffer) -> None:
+    def new_waiter(self) -> WorkflowFuture[None]:
+        """Make a future for code that waits for a signal."""
         self._require_running()
-        waiter = WorkflowFuture[None](loop=self._loop)
-        command = cmd.AwaitSignal(key=key.Signal(name, buffer.handed + len(buffer.waiters)), source=self.paths.caller())
-        buffer.waiters.append(waiter)
-        self._signal_waits[waiter] = Wait(command, self.context.instant)
+        return WorkflowFuture[None](loop=self._loop)
+
+    def begin_wait(self, at: key.Signal) -> cmd.Wait:
+        """Emit AwaitSignal."""
+        command = cmd.AwaitSignal(key=at, source=self.paths.caller())
         self._emit(command)
+        return cmd.Wait(command, self.context.instant)
+
+    def count_emitted(self) -> int:
+        """Count the commands of this activation that leave an event."""
+        self._require_running()
+        return sum(not isinstance(command, cmd.AwaitSignal | cmd.AwaitChild) for command in self._emitted.values())
+
+    def emit_marker(self, marker: key.Marker) -> None:
+        """Emit RecordMarker."""
+        self._emit(cmd.RecordMarker(key=marker, value=msgspec.Raw(b"true"), source=self.paths.caller()))
+
+    def start_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """Run an update's handler as a task of the workflow."""
+        if self.phase is Phase.RUNNING:
+            self._loop.create_task(coroutine, name=name)
+        else:
+            coroutine.close()
+
+    def answer_update(self, update_id: str, result: msgspec.Raw) -> None:
+        """Emit the answer to an update."""
+        self._emit(cmd.AnswerUpdate(key=key.Update(update_id), result=result))
+
+    def reject_update(self, update_id: str, error: BaseException) -> None:
+        """Emit that an update was refused by its validator or its types."""
+        self._fail_update(update_id, failure_of(error, self.paths, kind=ev.ErrorKind.REJECTED))
+
+    def fail_update(self, update_id: str, error: BaseException) -> None:
+        """Emit that an update's handler raised."""
+        self._fail_update(update_id, failure_of(error, self.paths))
+
+    def _fail_update(self, update_id: str, failure: ev.Failure) -> None:
+        self._emit(cmd.AnswerUpdate(key=key.Update(update_id), error=failure))
+
+    def ask(self, name: str, args: msgspec.Raw) -> msgspec.Raw:
+        """Answer a query, also of a run that is closed. Raises KeyError for one that the code does not declare.
+
+        Raises what the query raises, and AionError if it tries to do more than look.
+        """
+        handler = self.handlers.queries[name]
+        self._answering = True
         try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter in buffer.waiters:
-                buffer.waiters.remove(waiter)
-            elif buffer.events:
-                buffer.wake()
-            raise
+            return self._loop.call_inside(lambda: handler.answer(args))
         finally:
-            self._signal_waits.pop(waiter, None)
-
-    def pending_signals(self, name: str) -> int:
-        """Return how many signals of a name have arrived that no code has taken."""
-        return len(self._buffer(name).events)
-
-    def unconsumed_signals(self) -> list[ev.SignalReceived]:
-        """Return the signals that no code has taken, in file order."""
-        found = [event for buffer in self._signals.values() for event in buffer.events]
-        return sorted(found, key=lambda event: event.seq)
-
-    def _buffer(self, name: str) -> _SignalBuffer:
-        return self._signals.setdefault(name, _SignalBuffer())
+            self._answering = False
 
     def present_micros(self) -> int:
         """The present of the workflow loop, in microseconds since the epoch."""
@@ -427,6 +450,12 @@ class Execution:
         pending = self._open.pop(at, None)
         if self.phase is Phase.RUNNING and pending is not None:
             self._retract(pending.command, cmd.CancelTimer(key=at, source=pending.command.source))
+
+
+def _wait(pending: _Pending) -> cmd.Wait:
+    command = pending.command
+    deadline = command.fire_at if isinstance(command, cmd.StartTimer) else None
+    return cmd.Wait(command, pending.since, deadline)
 
 
 _CHILD_CANCELLED = ev.Failure(

@@ -127,6 +127,15 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             sys.set_asyncgen_hooks(*hooks)
             asyncio_events._set_running_loop(previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
 
+    def call_inside(self, function: Callable[[], T]) -> T:
+        """Call a function as if from workflow code, without stepping anything."""
+        previous = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] - see run_ready
+        asyncio_events._set_running_loop(self)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see run_ready
+        try:
+            return function()
+        finally:
+            asyncio_events._set_running_loop(previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see run_ready
+
     def fire(self, timer_id: int) -> None:
         """Make the handle of a fired timer ready."""
         timer = self._timers.pop(timer_id)

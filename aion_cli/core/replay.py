@@ -51,7 +51,7 @@ class Replay:
         if not isinstance(started, ev.WorkflowStarted):
             found = "nothing" if started is None else type(started).__name__
             raise HistoryShapeError(f"a history begins with WorkflowStarted, this one with {found}")
-        self.execution = Execution(started, program, paths=paths)
+        self.execution = Execution(started, program, paths=paths, ahead=cursor)
         self.resolver = Resolver(started.workflow_id, cursor)
         self._cursor = cursor
         self._matched: dict[int, cmd.AnyCommand] = {}

@@ -49,13 +49,13 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if self.max_attempts is not None and self.max_attempts < 1:
             raise UsageError(f"max_attempts is {self.max_attempts}, it must be at least 1")
-        if self.factor < 1:
+        if not self.factor >= 1:
             raise UsageError(f"factor is {self.factor}, it must be at least 1")
         if not 0 <= self.jitter <= 1:
             raise UsageError(f"jitter is {self.jitter}, it must lie between 0 and 1")
-        if seconds(self.initial) < 0 or seconds(self.cap) < 0:
+        if not (seconds(self.initial) >= 0 and seconds(self.cap) >= 0):
             raise UsageError("initial and cap must not be negative")
-        if self.max_elapsed is not None and seconds(self.max_elapsed) <= 0:
+        if self.max_elapsed is not None and not seconds(self.max_elapsed) > 0:
             raise UsageError("max_elapsed must be positive")
 
     def refuses(self, lineage: Sequence[type[BaseException]]) -> bool:

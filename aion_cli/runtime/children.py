@@ -61,7 +61,7 @@ class LocalRuns:
         refusal = self._refusal(child)
         if refusal is not None:
             return ev.ChildWorkflowFailed(ordinal=child.event.ordinal, error=refusal)
-        definition = _definition(child)
+        definition = definition_of(child)
         runner = self.runner(child.workflow_id, parent_id=child.parent.workflow_id)
         try:
             while True:
@@ -72,12 +72,12 @@ class LocalRuns:
                     continue
                 if end.closed_by is None:
                     raise ChildSuspendedError(f"{child.workflow_id} was suspended")
-                return _outcome(child, end.closed_by)
+                return outcome_for_parent(child, end.closed_by)
         finally:
             self._runners.pop(child.workflow_id, None)
 
     def _first_event(self, child: SpawnedChild) -> ev.WorkflowStarted:
-        return self._shop.first_event(_definition(child), child.workflow_id, child.event.input, parent=child.parent)
+        return self._shop.first_event(definition_of(child), child.workflow_id, child.event.input, parent=child.parent)
 
     def _refusal(self, child: SpawnedChild) -> Failure | None:
         """Say why a child cannot have its id, if it cannot."""
@@ -152,14 +152,14 @@ class LocalRuns:
         deliver(shop.folder, workflow_id, event, chosen_id=True, role=Role.SIGNAL, clock=shop.clock, notice=shop.notice)
 
 
-def _definition(child: SpawnedChild) -> WorkflowDefinition[..., Any]:
+def definition_of(child: SpawnedChild) -> WorkflowDefinition[..., Any]:
     target: Any = child.command.target
     if not isinstance(target, WorkflowDefinition):
         raise HistoryShapeError(f"child workflow {child.command.workflow_type!r} has no definition to run")
     return cast("WorkflowDefinition[..., Any]", target)
 
 
-def _outcome(child: SpawnedChild, event: ev.Event) -> ChildOutcome:
+def outcome_for_parent(child: SpawnedChild, event: ev.Event) -> ChildOutcome:
     """Translate how a child ended into what its parent records."""
     ordinal = child.event.ordinal
     match event:

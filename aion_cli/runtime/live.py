@@ -25,7 +25,7 @@ from aion_cli.core import correlation
 from aion_cli.core import events as ev
 from aion_cli.core.correlation import CorrelationKey
 from aion_cli.core.events import EventClass, event_class
-from aion_cli.core.execution import Phase, Wait
+from aion_cli.core.execution import Phase
 from aion_cli.core.replay import Boundary, Replay
 from aion_cli.core.resolver import Resolver
 from aion_cli.core.status import Waiting
@@ -139,7 +139,7 @@ class LiveRun:
         self._tasks: dict[CorrelationKey, asyncio.Task[Any]] = {}
         self._stray_tasks: set[asyncio.Task[Any]] = set()
         self._children: dict[CorrelationKey, SpawnedChild] = {}
-        self._waits: list[Wait] = []
+        self._waits: list[cmd.Wait] = []
         self._activities: dict[CorrelationKey, int] = {}
         self._paused = boundary.paused
         self._stopping = False

@@ -116,7 +116,7 @@ class Runner:
             runtime=runtime_ref(),
         )
         name = RunName(location.name.workflow_id, location.name.number + 1)
-        return self._create(name, [started, *execution.unconsumed_signals()])
+        return self._create(name, [started, *execution.signals.unconsumed()])
 
     async def _run_history(
         self, definition: WorkflowDefinition[..., Any], location: RunLocation

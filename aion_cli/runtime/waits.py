@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 from aion_cli.core import commands as cmd
 from aion_cli.core.correlation import CorrelationKey
-from aion_cli.core.execution import Wait
 from aion_cli.core.status import Waiting, WaitKind
 
 
-def describe_wait(wait: Wait, child_ids: Mapping[CorrelationKey, str]) -> Waiting:
+def describe_wait(wait: cmd.Wait, child_ids: Mapping[CorrelationKey, str]) -> Waiting:
     """Describe one wait. child_ids: the ids of recorded children by their keys."""
     command = wait.command
     match command:

@@ -1,0 +1,105 @@
+"""Queries and updates: functions that workflow code offers to those outside.
+
+A query is answered by calling it; it may look and not touch. An update runs as a task of the workflow and is answered
+by its return value, in the step in which it returns. One that arrives before its handler is declared waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import msgspec
+
+from aion_cli.core import events as ev
+
+
+class QueryHandler(Protocol):
+    """A query as an author declared it."""
+
+    def answer(self, args: msgspec.Raw) -> msgspec.Raw:
+        """Decode the arguments, call the function, encode what it returns. Raises PayloadError, or what it raises."""
+        ...
+
+
+class UpdateHandler(Protocol):
+    """An update as an author declared it."""
+
+    def accept(self, args: msgspec.Raw) -> Coroutine[Any, Any, msgspec.Raw]:
+        """Decode and validate the arguments, and make the coroutine that does it and encodes the answer.
+
+        Raises PayloadError, or what the validator raises: then the update is rejected.
+        """
+        ...
+
+
+class UpdateHost(Protocol):
+    """What updates need from the execution."""
+
+    def start_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> None: ...
+
+    def answer_update(self, update_id: str, result: msgspec.Raw) -> None: ...
+
+    def reject_update(self, update_id: str, error: BaseException) -> None: ...
+
+    def fail_update(self, update_id: str, error: BaseException) -> None: ...
+
+
+class Handlers:
+    """What one run offers."""
+
+    def __init__(self, host: UpdateHost) -> None:
+        self._host = host
+        self.queries: dict[str, QueryHandler] = {}
+        self._updates: dict[str, UpdateHandler] = {}
+        self._unanswered: dict[str, ev.UpdateRequested] = {}
+        self._early: dict[str, list[ev.UpdateRequested]] = {}
+
+    @property
+    def update_names(self) -> list[str]:
+        """The updates that are declared by now."""
+        return sorted(self._updates)
+
+    def declare_update(self, name: str, handler: UpdateHandler) -> None:
+        """Offer an update; those that came early are begun, in their order."""
+        self._updates[name] = handler
+        for event in self._early.pop(name, []):
+            self._begin(event, handler)
+
+    def request(self, event: ev.UpdateRequested) -> None:
+        """Begin an update, or keep it until its handler is declared."""
+        self._unanswered[event.update_id] = event
+        handler = self._updates.get(event.name)
+        if handler is None:
+            self._early.setdefault(event.name, []).append(event)
+        else:
+            self._begin(event, handler)
+
+    def unanswered(self) -> list[ev.UpdateRequested]:
+        """Return the updates without an answer, in file order."""
+        return sorted(self._unanswered.values(), key=lambda event: event.seq)
+
+    def _begin(self, event: ev.UpdateRequested, handler: UpdateHandler) -> None:
+        self._host.start_task(self._run(event, handler), f"update {event.name}")
+
+    async def _run(self, event: ev.UpdateRequested, handler: UpdateHandler) -> None:
+        accept: Callable[[msgspec.Raw], Coroutine[Any, Any, msgspec.Raw]] = handler.accept
+        try:
+            work = accept(event.args)
+        except Exception as error:  # noqa: BLE001 - whatever a validator raises is why the update is rejected
+            self._unanswered.pop(event.update_id)
+            self._host.reject_update(event.update_id, error)
+            return
+        try:
+            result = await work
+        except asyncio.CancelledError as error:
+            self._unanswered.pop(event.update_id)
+            self._host.fail_update(event.update_id, error)
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is the answer to its sender
+            self._unanswered.pop(event.update_id)
+            self._host.fail_update(event.update_id, error)
+        else:
+            self._unanswered.pop(event.update_id)
+            self._host.answer_update(event.update_id, result)
