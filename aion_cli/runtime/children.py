@@ -153,6 +153,7 @@ class LocalRuns:
 
 
 def definition_of(child: SpawnedChild) -> WorkflowDefinition[..., Any]:
+    """Return the code of a child. Raises HistoryShapeError if its command brings none."""
     target: Any = child.command.target
     if not isinstance(target, WorkflowDefinition):
         raise HistoryShapeError(f"child workflow {child.command.workflow_type!r} has no definition to run")
