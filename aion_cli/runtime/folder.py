@@ -7,12 +7,13 @@ a run, and status.
 from __future__ import annotations
 
 import difflib
+import errno
 from pathlib import Path
 from typing import NamedTuple
 
 from aion_cli.core.ids import RunName, check_workflow_id, parse_stem
 from aion_cli.errors import NoSuchRunError, UsageError
-from aion_cli.runtime.files import Files
+from aion_cli.runtime.files import Files, translated
 from aion_cli.runtime.reading import read_first_event
 
 _SUFFIX = ".jsonl"
@@ -151,7 +152,10 @@ class HistoriesFolder:
 
 
 def _is_there(path: Path) -> bool:
-    try:
-        return path.lstat().st_size > 0
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+    with translated("look at", path):
+        try:
+            return path.lstat().st_size > 0
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+                return False
+            raise

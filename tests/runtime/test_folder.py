@@ -59,6 +59,12 @@ def test_a_missing_run_is_named_with_a_hint(folder: HistoriesFolder, run: str) -
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("run", ["a" * 300 + ".jsonl", "./" + "a" * 300])
+def test_a_path_that_is_too_long_for_the_disk_names_no_run(folder: HistoriesFolder, run: str) -> None:
+    with pytest.raises(NoSuchRunError):
+        folder.find(run)
+
+
 def test_a_near_name_is_suggested(folder: HistoriesFolder) -> None:
     with pytest.raises(NoSuchRunError) as caught:
         folder.find("ordre-2")
