@@ -1,0 +1,211 @@
+"""Exceptions as data, and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+import pytest
+
+from aion_cli.core.events import ErrorKind, Failure
+from aion_cli.core.failures import activity_error, child_error, failure_of
+from aion_cli.core.lines import MAX_LINE
+from aion_cli.core.source import SourcePaths
+from aion_cli.errors import (
+    ActivityError,
+    ActivityInterrupted,
+    ActivityTimeout,
+    ChildError,
+    NonRetryable,
+    WorkflowFailure,
+)
+from tests.builders import line_of
+
+PATHS = SourcePaths()
+
+
+class OutOfStockError(Exception):
+    class VeryError(Exception):
+        pass
+
+    def __init__(self, sku: str, *, left: int) -> None:
+        super().__init__(f"{sku}: {left} left")
+        self.details = {"sku": sku, "left": left}
+
+
+def raised(error: BaseException) -> Failure:
+    """Record an exception that was really raised."""
+    try:
+        raise error
+    except BaseException as caught:  # noqa: BLE001 - all kinds are tried
+        return failure_of(caught, PATHS)
+
+
+def buy(sku: str) -> None:
+    raise OutOfStockError(sku, left=0)
+
+
+def order() -> None:
+    try:
+        buy("A1")
+    except OutOfStockError as error:
+        error.add_note("while ordering")
+        raise ValueError("no order") from error
+
+
+def recorded_order() -> Failure:
+    with pytest.raises(ValueError) as caught:
+        order()
+    return failure_of(caught.value, PATHS)
+
+
+def test_class_message_details_notes_and_causes_are_recorded() -> None:
+    failure = recorded_order()
+    assert (failure.kind, failure.type, failure.message) == (ErrorKind.ERROR, "ValueError", "no order")
+    cause = failure.cause
+    assert cause is not None
+    assert (cause.type, cause.message) == ("OutOfStockError", "A1: 0 left")
+    assert (cause.details, cause.notes, cause.cause) == ({"sku": "A1", "left": 0}, ["while ordering"], None)
+
+
+def test_the_traceback_has_the_authors_lines_innermost_last() -> None:
+    lines = recorded_order().traceback.splitlines()
+    place, number = line_of(order, 5).rsplit(":", 1)
+    assert lines[-1] == f'  File "{place}", line {number}, in order'
+
+
+def test_a_nested_class_is_named_whole() -> None:
+    assert raised(OutOfStockError.VeryError()).type == "OutOfStockError.VeryError"
+
+
+def test_what_was_being_handled_counts_as_cause_unless_suppressed() -> None:
+    def fail(suppress: bool) -> None:
+        try:
+            raise KeyError("k")
+        except KeyError:
+            if suppress:
+                raise ValueError("v") from None
+            raise ValueError("v")  # noqa: B904 - implicit chaining is what is tested
+
+    for suppress in (False, True):
+        with pytest.raises(ValueError) as caught:
+            fail(suppress)
+        assert (failure_of(caught.value, PATHS).cause is None) is suppress
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError(), ErrorKind.ERROR),
+        (SystemExit(1), ErrorKind.ERROR),
+        (NonRetryable("no"), ErrorKind.NON_RETRYABLE),
+        (asyncio.CancelledError(), ErrorKind.CANCELLED),
+        (TimeoutError(), ErrorKind.ERROR),
+        (ActivityTimeout("late"), ErrorKind.TIMEOUT),
+        (ActivityInterrupted("crash"), ErrorKind.INTERRUPTED),
+        (ActivityError("bad"), ErrorKind.ERROR),
+        (ChildError("bad"), ErrorKind.CHILD),
+    ],
+)
+def test_the_kind_says_what_sort_of_failure_it_is(error: BaseException, kind: ErrorKind) -> None:
+    assert failure_of(error, PATHS).kind is kind
+
+
+def test_the_kind_may_be_given_instead() -> None:
+    assert failure_of(ValueError(), PATHS, kind=ErrorKind.NON_RETRYABLE).kind is ErrorKind.NON_RETRYABLE
+
+
+class BrokenError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Grpcish(Exception):  # noqa: N818 - modelled on a library's
+    def details(self) -> str:
+        return "a method, as gRPC's errors have"
+
+
+class Unrecordable(Exception):  # noqa: N818 - short
+    details = object()
+
+
+class Voluminous(Exception):  # noqa: N818 - short
+    details = "x" * 20_000
+
+
+def test_an_exception_that_cannot_be_told_is_recorded_all_the_same() -> None:
+    assert raised(BrokenError()).message == "(its message could not be made: RuntimeError)"
+    assert raised(Grpcish("m")).details is None
+    assert raised(Unrecordable("m")).details.startswith("(not recorded: `object` cannot be recorded")
+    assert raised(Voluminous("m")).details.startswith("(not recorded: 20002 bytes")
+    assert raised(ValueError("half \ud800 a character")).message == "half ? a character"
+
+
+def test_the_members_of_a_group_are_told_in_its_message() -> None:
+    group = ExceptionGroup("two went wrong", [ValueError("one"), KeyError("k")])
+    assert raised(group).message == "two went wrong (2 sub-exceptions): ValueError: one; KeyError: 'k'"
+
+
+def test_a_failure_with_endless_causes_and_texts_still_fits_a_line() -> None:
+    error = ValueError("x" * 100_000)
+    for _ in range(50):
+        following = ValueError("x" * 100_000)
+        following.__cause__ = error
+        for _ in range(40):
+            following.add_note("n" * 100_000)
+        error = following
+    failure = failure_of(error, PATHS)
+    assert len(msgspec.json.encode(failure)) < MAX_LINE * 2
+    assert "more characters" in failure.message
+    depth = 0
+    cause = failure.cause
+    while cause is not None:
+        depth, cause = depth + 1, cause.cause
+    assert depth == 8
+
+
+def test_a_context_that_is_a_circle_ends() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__context__, other.__context__ = other, one
+    assert failure_of(one, PATHS).message == "one"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (ErrorKind.ERROR, ActivityError),
+        (ErrorKind.NON_RETRYABLE, ActivityError),
+        (ErrorKind.TIMEOUT, ActivityTimeout),
+        (ErrorKind.TOTAL_TIMEOUT, ActivityTimeout),
+        (ErrorKind.HEARTBEAT_TIMEOUT, ActivityTimeout),
+        (ErrorKind.INTERRUPTED, ActivityInterrupted),
+        (ErrorKind.CANCELLED, ActivityError),
+    ],
+)
+def test_a_failed_activity_is_raised_as_the_class_that_its_kind_asks_for(
+    kind: ErrorKind, expected: type[ActivityError]
+) -> None:
+    error = activity_error(Failure(kind=kind, type="OSError", message="m"), 3)
+    assert type(error) is expected
+    assert (error.type, error.message, error.attempts) == ("OSError", "m", 3)
+
+
+@pytest.mark.parametrize("revive", [partial(activity_error, attempts=2), child_error], ids=["activity", "child"])
+def test_what_was_recorded_comes_back_with_its_chain(revive: Callable[[Failure], WorkflowFailure]) -> None:
+    error = revive(recorded_order())
+    assert (error.type, error.message, error.details) == ("ValueError", "no order", None)
+    cause = error.cause
+    assert cause is not None
+    assert type(cause) is (ChildError if isinstance(error, ChildError) else ActivityError)
+    assert (cause.type, cause.details, cause.cause) == ("OutOfStockError", {"sku": "A1", "left": 0}, None)
+    assert cause.__notes__ == ["while ordering"]
+    assert error.__cause__ is cause
+
+
+def test_a_failure_that_passes_through_a_workflow_keeps_the_name_of_its_class() -> None:
+    passed_on = raised(activity_error(recorded_order(), 2))
+    assert (passed_on.type, passed_on.message) == ("ValueError", "no order")
+    assert passed_on.cause is not None
+    assert passed_on.cause.type == "OutOfStockError"
