@@ -95,7 +95,9 @@ class HistoryReader:
         chain, inflate = self._chain, self._blobs.inflate
         for line in self._lines(fd):
             try:
-                event = inflate(chain.read(line))
+                event = chain.read(line)
+                if b'"$blob"' in line:
+                    event = inflate(event)
             except (BadLineError, DamagedBlobError) as error:
                 self.torn = self._torn_or_raise(fd, error)
                 break
