@@ -69,6 +69,9 @@ class Calls:
     def fstat(self, fd: int) -> os.stat_result:
         return os.fstat(fd)
 
+    def stat(self, path: Path, *, follow: bool) -> os.stat_result:
+        return os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - the system call itself
+
     def fchmod(self, fd: int, mode: int) -> None:
         os.fchmod(fd, mode)
 
@@ -173,6 +176,20 @@ class Files:
             found = self.calls.fstat(fd)
         return found.st_size, found.st_nlink
 
+    def size_of(self, path: Path) -> int | None:
+        """Return the size of what has a name, in bytes; None if nothing has it. A symbolic link is not followed."""
+        found = self._stat(path, follow=False)
+        return None if found is None else found.st_size
+
+    def _stat(self, path: Path, *, follow: bool) -> os.stat_result | None:
+        with translated("look at", path):
+            try:
+                return self.calls.stat(path, follow=follow)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+                    return None
+                raise
+
     def read_at(self, fd: int, size: int, offset: int, path: Path) -> bytes:
         """Read up to size bytes from offset; fewer, or none, only at the end of the file."""
         with translated("read", path):
@@ -269,7 +286,7 @@ class Files:
             return
         if path != root:
             self.ensure_directory(path.parent, root)
-        elif not path.parent.exists():
+        elif self._stat(path.parent, follow=True) is None:
             self.ensure_directory(path.parent, path.parent)
         existed = self._is_directory(path, follow=path == root)
         if not existed:
@@ -286,11 +303,10 @@ class Files:
         self._ensured.add(path)
 
     def _is_directory(self, path: Path, *, follow: bool) -> bool:
-        try:
-            with translated("look at", path):
-                mode = path.stat(follow_symlinks=follow).st_mode
-        except MissingFileError:
+        found = self._stat(path, follow=follow)
+        if found is None:
             return False
+        mode = found.st_mode
         if not stat.S_ISDIR(mode):
             raise StoreError(
                 f"{path} is not a directory" + (", it is a symbolic link" if stat.S_ISLNK(mode) else ""),

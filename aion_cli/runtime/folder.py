@@ -7,13 +7,12 @@ a run, and status.
 from __future__ import annotations
 
 import difflib
-import errno
 from pathlib import Path
 from typing import NamedTuple
 
 from aion_cli.core.ids import RunName, check_workflow_id, parse_stem
 from aion_cli.errors import NoSuchRunError, UsageError
-from aion_cli.runtime.files import Files, translated
+from aion_cli.runtime.files import Files
 from aion_cli.runtime.reading import read_first_event
 
 _SUFFIX = ".jsonl"
@@ -67,7 +66,7 @@ class HistoriesFolder:
     def runs_of(self, workflow_id: str) -> list[RunLocation]:
         """All runs of a workflow id that are not empty, ordered by number; none if there is none."""
         names = sorted(name for name in self._names(workflow_id) if name.workflow_id == workflow_id)
-        return [self.location(name) for name in names if _is_there(self.history(name))]
+        return [self.location(name) for name in names if self._is_there(self.history(name))]
 
     def latest(self, workflow_id: str) -> RunLocation:
         """The latest run of a workflow id. Raises NoSuchRunError."""
@@ -86,14 +85,14 @@ class HistoriesFolder:
         if "@" not in run:
             return self.latest(run)
         name = RunName(check_workflow_id(run.removesuffix("@1"))) if run.endswith("@1") else parse_stem(run)
-        if not _is_there(self.history(name)):
+        if not self._is_there(self.history(name)):
             raise self._no_such_run(run)
         return self.location(name)
 
     def _find_path(self, run: str) -> RunLocation:
         candidates = [Path(run)] if "/" in run else [Path(run), self.root / run]
         for path in candidates:
-            if _is_there(path):
+            if self._is_there(path):
                 stem = path.name.removesuffix(_SUFFIX)
                 try:
                     return RunLocation(parse_stem(stem), path)
@@ -143,19 +142,12 @@ class HistoriesFolder:
                     continue  # not a name that aion gives
         return found
 
+    def _is_there(self, path: Path) -> bool:
+        return bool(self.files.size_of(path))
+
     def _no_such_run(self, run: str) -> NoSuchRunError:
         ids = sorted({name.workflow_id for name in self._names()})
         near = difflib.get_close_matches(Path(run).name.removesuffix(_SUFFIX), ids[:5000], n=3)
         if near:
             return NoSuchRunError(run, hint=f"did you mean {', '.join(near)}?")
         return NoSuchRunError(run, hint=f"{self.root} holds {len(ids)} workflow ids; `aion list` names them")
-
-
-def _is_there(path: Path) -> bool:
-    with translated("look at", path):
-        try:
-            return path.lstat().st_size > 0
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-                return False
-            raise
