@@ -45,11 +45,12 @@ class Resolver:
         Commands that leave no event of their own (AwaitSignal, AwaitChild) are not asked for here.
         Raises NonDeterminismError if history holds another event in its place.
         """
-        recorded = self._cursor.take_command()
+        recorded = self._cursor.next_command()
         if recorded is None:
             return None
         if not matches(command, recorded):
             raise self.divergence(recorded, command, command.source)
+        self._cursor.take_command()
         if isinstance(command, _BEGINNING):
             self._begun[command.key] = cmd.ResumeLive(begun=recorded)
         elif isinstance(recorded, ev.ActivityCancelled | ev.TimerCancelled):
