@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
+
+from aion_cli.core import payload
 from aion_cli.errors import AionError
 
 
@@ -15,6 +19,8 @@ class ActivityInfo:
 
     ordinal: number of the activity in its run, from 0. attempt: from 1. idempotency_key: the same for all attempts,
     also after a crash; hand it to the service that is called. cancel_requested: whether the attempt should end early.
+    heartbeat_details: the last details that an earlier attempt gave to `heartbeat`, as plain JSON values, or None.
+    report: takes the encoded details of a heartbeat; use `heartbeat`.
     """
 
     workflow_id: str
@@ -23,6 +29,8 @@ class ActivityInfo:
     attempt: int
     idempotency_key: str
     cancel_requested: Callable[[], bool] = field(default=lambda: False, repr=False)
+    heartbeat_details: Any = None
+    report: Callable[[msgspec.Raw], None] = field(default=lambda _: None, repr=False)
 
 
 _current: ContextVar[ActivityInfo] = ContextVar("aion_activity")
@@ -37,6 +45,15 @@ def activity_info() -> ActivityInfo:
             "activity_info() can only be used inside a running activity",
             hint="call it from a function decorated with @activity while a workflow runs it",
         ) from None
+
+
+def heartbeat(details: Any = None) -> None:
+    """Say that the activity is alive, and how far it is: the details reach the next attempt if this one is cut off.
+
+    At most one a second is recorded. May be called from the activity's thread. Raises PayloadError for details that are
+    no JSON value, AionError outside of an activity.
+    """
+    activity_info().report(payload.encode(details))
 
 
 def set_activity_info(info: ActivityInfo) -> None:

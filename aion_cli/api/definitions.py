@@ -81,14 +81,18 @@ class ActivityDefinition(Definition[P, R]):
         retry: RetryPolicy | None = None,
         timeout: Duration | None = None,
         total_timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         at_most_once: bool | None = None,
+        process: bool | None = None,
     ) -> ActivityDefinition[P, R]:
         """Return the same activity with other options for one call; what is not given stays as it is."""
         changes: dict[str, Any] = {
             "retry": retry,
             "timeout_s": limit_s("timeout", timeout),
             "total_timeout_s": limit_s("total_timeout", total_timeout),
+            "heartbeat_timeout_s": limit_s("heartbeat_timeout", heartbeat_timeout),
             "at_most_once": at_most_once,
+            "process": process,
         }
         given = {name: value for name, value in changes.items() if value is not None}
         return ActivityDefinition(self.fn, self.name, replace(self.settings, **given))
@@ -97,8 +101,9 @@ class ActivityDefinition(Definition[P, R]):
 class WorkflowDefinition(Definition[P, R]):
     """A durable function. `await workflow(...)` inside another workflow runs it as a child with its own history."""
 
-    def __init__(self, fn: Callable[P, Any], name: str | None = None) -> None:
+    def __init__(self, fn: Callable[P, Any], name: str | None = None, timeout_s: float | None = None) -> None:
         super().__init__(fn, name)
+        self.timeout_s = timeout_s
         if not inspect.iscoroutinefunction(fn):
             raise UsageError(
                 f"workflow {self.name} is not an `async def` function",
@@ -143,7 +148,9 @@ def activity(
     retry: RetryPolicy | None = None,
     timeout: Duration | None = None,
     total_timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
     at_most_once: bool = False,
+    process: bool = False,
 ) -> ActivityDecorator: ...
 
 
@@ -155,19 +162,26 @@ def activity(
     retry: RetryPolicy | None = None,
     timeout: Duration | None = None,
     total_timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
     at_most_once: bool = False,
+    process: bool = False,
 ) -> Any:
     """Make a function an activity: sync ones run in a thread, async ones on the process's event loop.
 
     retry: none unless given. timeout: limit of one attempt. total_timeout: limit of all attempts and waits between.
+    heartbeat_timeout: longest time between two calls of `heartbeat`.
     at_most_once: after a crash, a started attempt without outcome is not repeated: ActivityInterrupted is raised.
+    process: run each attempt in a process of its own, for work that only killing stops; the function must be defined at
+    the top of its module.
     Durations are timedeltas or seconds. Raises UsageError for parameters or options that cannot be.
     """
     settings = ActivityOptions(
         **({} if retry is None else {"retry": retry}),
         timeout_s=limit_s("timeout", timeout),
         total_timeout_s=limit_s("total_timeout", total_timeout),
+        heartbeat_timeout_s=limit_s("heartbeat_timeout", heartbeat_timeout),
         at_most_once=at_most_once,
+        process=process,
     )
     decorate = ActivityDecorator(name, settings)
     return decorate if fn is None else decorate(fn)
@@ -196,20 +210,30 @@ def workflow(fn: Callable[P, Coroutine[Any, Any, R]], /) -> WorkflowDefinition[P
 
 
 @overload
-def workflow(*, name: str | None = None) -> WorkflowDecorator: ...
+def workflow(*, name: str | None = None, timeout: Duration | None = None) -> WorkflowDecorator: ...
 
 
-def workflow(fn: Callable[..., Awaitable[Any]] | None = None, /, *, name: str | None = None) -> Any:
-    """Make an `async def` function a durable workflow. Raises UsageError for a function that cannot be one."""
-    decorate: Any = WorkflowDecorator(name)
+def workflow(
+    fn: Callable[..., Awaitable[Any]] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    timeout: Duration | None = None,
+) -> Any:
+    """Make an `async def` function a durable workflow. Raises UsageError for a function that cannot be one.
+
+    timeout: how long a run may take, from its start or last reopen, downtime included; then it is timed out.
+    """
+    decorate: Any = WorkflowDecorator(name, limit_s("timeout", timeout))
     return decorate if fn is None else decorate(fn)
 
 
 class WorkflowDecorator:
     """What `@workflow(...)` with options gives: it turns the function below it into a workflow."""
 
-    def __init__(self, name: str | None) -> None:
+    def __init__(self, name: str | None, timeout_s: float | None) -> None:
         self._name = name
+        self._timeout_s = timeout_s
 
     def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> WorkflowDefinition[P, R]:
-        return WorkflowDefinition(fn, self._name)
+        return WorkflowDefinition(fn, self._name, self._timeout_s)

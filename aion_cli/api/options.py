@@ -14,13 +14,17 @@ class ActivityOptions:
     """Options of one activity, or of one call of it.
 
     timeout_s: limit of one attempt. total_timeout_s: limit of all attempts and waits, from ActivityScheduled on.
+    heartbeat_timeout_s: longest time between two heartbeats of an attempt.
     at_most_once: an attempt that was started and has no recorded outcome is never repeated.
+    process: each attempt runs in a process of its own, which is killed when time runs out or it is cancelled.
     """
 
     retry: RetryPolicy = NO_RETRY
     timeout_s: float | None = None
     total_timeout_s: float | None = None
+    heartbeat_timeout_s: float | None = None
     at_most_once: bool = False
+    process: bool = False
 
     def recorded(self) -> dict[str, Any]:
         """Return what differs from the defaults, as JSON values. Kept for readers of a history; never compared."""

@@ -272,13 +272,7 @@ class Execution:
 
     def waits(self) -> list[cmd.Wait]:
         """Return what the code waits for: open commands in the order of asking, then signals."""
-        found = [
-            cmd.Wait(
-                item.command, item.since, item.command.fire_at if isinstance(item.command, cmd.StartTimer) else None
-            )
-            for item in self._open.values()
-        ]
-        return found + self.signals.waits()
+        return [_wait(item) for item in self._open.values()] + self.signals.waits()
 
     def is_awaited(self, command: cmd.AnyCommand) -> bool:
         """Say whether a command's answer is still awaited."""
@@ -468,13 +462,22 @@ def _starts(command: cmd.AnyCommand) -> bool:
     return isinstance(command, cmd.RunActivity | cmd.StartTimer | cmd.SpawnChild | cmd.SendSignal)
 
 
+def is_replaying() -> bool:
+    """Say whether workflow code runs here, and only to get back to where it was."""
+    execution = getattr(_running_loop(), "execution", None)
+    return isinstance(execution, Execution) and execution.replaying
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def current() -> Execution:
     """Return the execution whose code is running. Raises AionError outside of workflow code."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        loop = None
-    execution = getattr(loop, "execution", None)
+    execution = getattr(_running_loop(), "execution", None)
     if not isinstance(execution, Execution):
         raise AionError(
             "this can only be used inside a running workflow",

@@ -30,7 +30,7 @@ class Boundary(msgspec.Struct, gc=False):
     unmatched: commands that the code emitted and history does not hold, in order: the resume-live point.
     closed_by: the terminal event, if the run is closed. paused: it was paused and not resumed.
     last_seq, recorded_at: of the last event. events: how many were passed.
-    opened_at: when the run started, or was last reopened.
+    opened_at: when the run started, or was last reopened. tags, progress: as last recorded.
     """
 
     unmatched: list[cmd.AnyCommand]
@@ -40,6 +40,8 @@ class Boundary(msgspec.Struct, gc=False):
     recorded_at: str
     events: int
     opened_at: str
+    tags: dict[str, str]
+    progress: tuple[int, int, str] | None = None
 
 
 class Replay:
@@ -63,16 +65,22 @@ class Replay:
             recorded_at=started.recorded_at,
             events=0,
             opened_at=started.recorded_at,
+            tags=dict(started.tags),
         )
 
-    def run(self, observer: Observer | None = None) -> Boundary:
-        """Pass all events. Raises NonDeterminismError where code and history part, HistoryShapeError for nonsense."""
+    def run(self, observer: Observer | None = None, *, goes_on: bool = False) -> Boundary:
+        """Pass all events. Raises NonDeterminismError where code and history part, HistoryShapeError for nonsense.
+
+        goes_on: the run goes live afterwards. Then what the code prints and logs as the last event is applied is not
+        held back: that step is new, or a crash cut it off.
+        """
         while (event := self._cursor.advance()) is not None:
+            self.execution.replaying = not goes_on or self._cursor.peek() is not None
             self._pass(event)
             if observer is not None:
                 observer(event, self._matched.get(event.seq))
             self._matched.pop(event.seq, None)
-        self.execution.replaying = False
+        self.execution.replaying = not goes_on
         return self._at
 
     def _pass(self, event: ev.Event) -> None:
@@ -105,6 +113,10 @@ class Replay:
                 at.paused = True
             case ev.WorkflowResumed():
                 at.paused = False
+            case ev.TagsSet(tags=tags):
+                at.tags.update(tags)
+            case ev.ProgressSet(done=done, total=total, text=text):
+                at.progress = (done, total, text)
             case ev.WorkflowReopened():
                 at.closed_by = None
                 at.opened_at = event.recorded_at

@@ -22,6 +22,7 @@ class SourcePaths:
     """Shortens paths against one root. root: absolute, no trailing separator; empty: leave paths as they are."""
 
     def __init__(self, root: str = "") -> None:
+        self.root = root
         self._prefixes = (root + "/", root + "\\") if root else ()
         self._known: dict[str, str | None] = {}
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,7 +21,13 @@ from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.failures import failure_of
 from aion_cli.core.source import SourcePaths
 from aion_cli.errors import PayloadError
+from aion_cli.runtime.heartbeats import Pulse
+from aion_cli.runtime.processes import run_in_process
 from aion_cli.runtime.workers import DaemonThreads, Outcome, Slots
+
+T = TypeVar("T")
+
+_SILENT = ErrorKind.HEARTBEAT_TIMEOUT
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -28,6 +35,22 @@ class Limit(msgspec.Struct, frozen=True):
 
     seconds: float
     kind: ErrorKind
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One attempt to make. heartbeat_s: longest silence. report: takes the details of heartbeats, on the loop."""
+
+    definition: ActivityDefinition[..., Any]
+    input: msgspec.Raw
+    info: ActivityInfo
+    limit: Limit | None
+    heartbeat_s: float | None
+    report: Callable[[msgspec.Raw], None]
+
+    @property
+    def has_no_limit(self) -> bool:
+        """Whether it may take any time, in silence."""
+        return self.limit is None and self.heartbeat_s is None
 
 
 class ActivityRunner:
@@ -41,32 +64,31 @@ class ActivityRunner:
 
     def try_reserve(self, definition: ActivityDefinition[..., Any]) -> bool:
         """Take room for an attempt, if there is any now."""
-        return self._slots.try_take(threaded=not definition.is_async)
+        return self._slots.try_take(threaded=_needs_thread(definition))
 
     async def reserve(self, definition: ActivityDefinition[..., Any]) -> None:
         """Take room for an attempt, waiting for it."""
-        await self._slots.take(threaded=not definition.is_async)
+        await self._slots.take(threaded=_needs_thread(definition))
 
     def give_back(self, definition: ActivityDefinition[..., Any]) -> None:
         """Give back room that no attempt used."""
-        self._slots.give_back(threaded=not definition.is_async)
+        self._slots.give_back(threaded=_needs_thread(definition))
 
-    async def attempt(
-        self, definition: ActivityDefinition[..., Any], input: msgspec.Raw, info: ActivityInfo, limit: Limit | None
-    ) -> msgspec.Raw | Failure:
+    async def attempt(self, attempt: Attempt) -> msgspec.Raw | Failure:
         """Run the function once, in room that was reserved, which is given back. Returns its encoded result or failure.
 
         A cancellation of the caller reaches the function, and is raised once that has ended or grace has passed.
         """
+        definition = attempt.definition
+        if definition.settings.process:
+            return await self._in_process(attempt)
         try:
-            args, kwargs = definition.signature.decode_call(input)
+            args, kwargs = definition.signature.decode_call(attempt.input)
         except PayloadError as error:
             self.give_back(definition)
             return failure_of(error, self._paths, kind=ErrorKind.NON_RETRYABLE)
-        if definition.is_async:
-            outcome = await self._on_loop(definition, partial(definition.fn, *args, **kwargs), info, limit)
-        else:
-            outcome = await self._in_thread(definition, partial(definition.fn, *args, **kwargs), info, limit)
+        call = partial(definition.fn, *args, **kwargs)
+        outcome = await (self._on_loop(attempt, call) if definition.is_async else self._in_thread(attempt, call))
         return outcome if isinstance(outcome, Failure) else self._recorded(definition, outcome)
 
     def _recorded(self, definition: ActivityDefinition[..., Any], outcome: Outcome) -> msgspec.Raw | Failure:
@@ -79,45 +101,75 @@ class ActivityRunner:
         final = definition.settings.retry.refuses(type(error).__mro__)
         return failure_of(error, self._paths, kind=ErrorKind.NON_RETRYABLE if final else None)
 
-    async def _on_loop(
-        self, definition: ActivityDefinition[..., Any], call: Callable[[], Any], info: ActivityInfo, limit: Limit | None
-    ) -> Outcome | Failure:
-        set_activity_info(info)
+    async def _on_loop(self, attempt: Attempt, call: Callable[[], Any]) -> Outcome | Failure:
+        pulse = Pulse(attempt.report)
+        set_activity_info(replace(attempt.info, report=pulse.beat))
         try:
-            if limit is None:
+            if attempt.has_no_limit:
                 return await _outcome_of(call)
             task = asyncio.ensure_future(_outcome_of(call))
-            return await self._within(task, limit, task.cancel)
+            return await self._within(task, attempt, pulse, task.cancel)
         finally:
-            self.give_back(definition)
+            self.give_back(attempt.definition)
 
-    async def _in_thread(
-        self, definition: ActivityDefinition[..., Any], call: Callable[[], Any], info: ActivityInfo, limit: Limit | None
-    ) -> Outcome | Failure:
+    async def _in_thread(self, attempt: Attempt, call: Callable[[], Any]) -> Outcome | Failure:
         cancelled = CancelFlag()
+        pulse = Pulse(attempt.report)
         context = contextvars.copy_context()
-        context.run(set_activity_info, ActivityInfo(**_fields(info), cancel_requested=cancelled.is_set))
+        info = replace(attempt.info, cancel_requested=cancelled.is_set, report=pulse.beat)
+        context.run(set_activity_info, info)
         future = self._threads.submit(call, context)
         # The room is taken until the function has really ended, whatever became of whoever waits for it.
-        future.add_done_callback(lambda _: self.give_back(definition))
-        return await self._within(future, limit, cancelled.set)
+        future.add_done_callback(lambda _: self.give_back(attempt.definition))
+        return await self._within(future, attempt, pulse, cancelled.set)
+
+    async def _in_process(self, attempt: Attempt) -> msgspec.Raw | Failure:
+        pulse = Pulse(attempt.report)
+        root = self._paths.root
+        task = asyncio.ensure_future(run_in_process(attempt.definition, attempt.input, attempt.info, root, pulse.beat))
+        try:
+            return await self._within(task, attempt, pulse, task.cancel)
+        finally:
+            self.give_back(attempt.definition)
 
     async def _within(
-        self, future: asyncio.Future[Outcome], limit: Limit | None, stop: Callable[[], object]
-    ) -> Outcome | Failure:
+        self, future: asyncio.Future[T], attempt: Attempt, pulse: Pulse, stop: Callable[[], object]
+    ) -> T | Failure:
         """Wait for an outcome; if time runs out or the caller is cancelled, stop it and wait no longer than grace."""
         try:
-            done, _ = await asyncio.wait([future], timeout=None if limit is None else limit.seconds)
+            failure = await _outlast(future, attempt, pulse)
         except asyncio.CancelledError:
             stop()
             await asyncio.wait([future], timeout=self._grace_s)
             raise
-        if done:
+        if failure is None:
             return future.result()
-        assert limit is not None
         stop()
         await asyncio.wait([future], timeout=self._grace_s)
-        return Failure(kind=limit.kind, type="TimeoutError", message=f"took longer than {limit.seconds:g} s")
+        return failure
+
+
+async def _outlast(future: asyncio.Future[Any], attempt: Attempt, pulse: Pulse) -> Failure | None:
+    """Wait until the future is done (None), or until a limit of time is passed: then return the failure that it is."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    while True:
+        limits = [] if attempt.limit is None else [(begun + attempt.limit.seconds, attempt.limit)]
+        if attempt.heartbeat_s is not None:
+            limits.append((pulse.last_at + attempt.heartbeat_s, Limit(attempt.heartbeat_s, _SILENT)))
+        ends_at, limit = min(limits, key=lambda each: each[0], default=(None, None))
+        left = None if ends_at is None else max(0.0, ends_at - loop.time())
+        done, _ = await asyncio.wait([future], timeout=left)
+        if done:
+            return None
+        if limit is not None and limit.kind is not _SILENT:
+            return Failure(kind=limit.kind, type="TimeoutError", message=f"took longer than {limit.seconds:g} s")
+        if limit is not None and loop.time() - pulse.last_at >= limit.seconds:
+            return Failure(kind=_SILENT, type="TimeoutError", message=f"gave no heartbeat for {limit.seconds:g} s")
+
+
+def _needs_thread(definition: ActivityDefinition[..., Any]) -> bool:
+    return not definition.is_async and not definition.settings.process
 
 
 class CancelFlag:
@@ -131,16 +183,6 @@ class CancelFlag:
 
     def is_set(self) -> bool:
         return self._requested
-
-
-def _fields(info: ActivityInfo) -> dict[str, Any]:
-    return {
-        "workflow_id": info.workflow_id,
-        "run_id": info.run_id,
-        "ordinal": info.ordinal,
-        "attempt": info.attempt,
-        "idempotency_key": info.idempotency_key,
-    }
 
 
 async def _outcome_of(call: Callable[[], Any]) -> Outcome:

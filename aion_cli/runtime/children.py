@@ -24,9 +24,9 @@ from aion_cli.errors import (
     WrongStateError,
 )
 from aion_cli.runtime.delivery import deliver
+from aion_cli.runtime.endings import SuspendReason
 from aion_cli.runtime.executor import ChildOutcome, ChildSuspendedError, SendOutcome, SpawnedChild
 from aion_cli.runtime.journal import JsonlStore
-from aion_cli.runtime.live import SuspendReason
 from aion_cli.runtime.ownership import Role
 from aion_cli.runtime.reading import read_first_event
 from aion_cli.runtime.recorder import stamped_from_start

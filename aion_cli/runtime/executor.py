@@ -13,13 +13,13 @@ import msgspec
 
 from aion_cli.api.attempts import ActivityInfo
 from aion_cli.api.definitions import ActivityDefinition
-from aion_cli.core import clock
+from aion_cli.core import clock, payload
 from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.retry import next_delay_s
 from aion_cli.errors import AionError, HistoryShapeError
-from aion_cli.runtime.activities import ActivityRunner, Limit
+from aion_cli.runtime.activities import ActivityRunner, Attempt, Limit
 from aion_cli.runtime.wall import Clock
 
 _MICROSECONDS = 1_000_000
@@ -34,6 +34,7 @@ class ActivityRequest(msgspec.Struct, frozen=True):
 
     scheduled_at: when it was first scheduled. attempt: the one to make next, from 1. failures: recorded so far.
     started: that attempt's ActivityStarted is recorded and room for it is reserved. due: when it may begin, None: now.
+    heartbeat: the last details that an earlier attempt recorded.
     """
 
     command: cmd.RunActivity
@@ -45,6 +46,7 @@ class ActivityRequest(msgspec.Struct, frozen=True):
     failures: int
     started: bool
     due: str | None = None
+    heartbeat: msgspec.Raw | None = None
 
 
 class SpawnedChild(msgspec.Struct, frozen=True):
@@ -72,6 +74,10 @@ class AttemptLog(Protocol):
     async def started(self, attempt: int) -> None: ...
 
     async def failed(self, attempt: int, error: Failure, next_attempt_at: str) -> None: ...
+
+    def heartbeat(self, attempt: int, details: msgspec.Raw) -> None:
+        """Have the details of a heartbeat written with whatever is written next."""
+        ...
 
 
 class LiveExecutor(Protocol):
@@ -142,6 +148,14 @@ class OtherRuns(Protocol):
     def send_signal(self, command: cmd.SendSignal, signal_id: str) -> SendOutcome: ...
 
 
+class _Course(msgspec.Struct):
+    """An activity in the course of its attempts. heard: newest heartbeat details. attempting: one is being made now."""
+
+    log: AttemptLog
+    heard: msgspec.Raw | None
+    attempting: bool = False
+
+
 class InProcessExecutor:
     """Runs everything in this process. look_at_inbox: called when code begins to wait for a signal."""
 
@@ -152,7 +166,7 @@ class InProcessExecutor:
         self._others = others
         self._clock = clock_
         self._look_at_inbox = look_at_inbox
-        self._attempting: set[str] = set()
+        self._courses: dict[str, _Course] = {}
 
     def try_reserve(self, command: cmd.RunActivity) -> bool:
         """Take room for an attempt if there is any now; see LiveExecutor."""
@@ -164,10 +178,18 @@ class InProcessExecutor:
 
     def is_attempting(self, stable_id: str) -> bool:
         """Say whether an attempt is being made now; see LiveExecutor."""
-        return stable_id in self._attempting
+        course = self._courses.get(stable_id)
+        return course is not None and course.attempting
 
     async def run_activity(self, request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
         """Run an activity with its retries; see LiveExecutor."""
+        self._courses[request.stable_id] = _Course(log, request.heartbeat)
+        try:
+            return await self._run_attempts(request, log)
+        finally:
+            del self._courses[request.stable_id]
+
+    async def _run_attempts(self, request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
         definition = _definition(request.command)
         attempt, failures, started, due = request.attempt, request.failures, request.started, request.due
         while True:
@@ -194,11 +216,27 @@ class InProcessExecutor:
     async def _attempt(
         self, definition: ActivityDefinition[..., Any], request: ActivityRequest, attempt: int, limit: Limit | None
     ) -> msgspec.Raw | Failure:
-        self._attempting.add(request.stable_id)
+        course = self._courses[request.stable_id]
+
+        def report(details: msgspec.Raw) -> None:
+            course.heard = details
+            course.log.heartbeat(attempt, details)
+
+        heard = None if course.heard is None else payload.decode(course.heard)
+        course.attempting = True
         try:
-            return await self._activities.attempt(definition, request.command.input, _info(request, attempt), limit)
+            return await self._activities.attempt(
+                Attempt(
+                    definition=definition,
+                    input=request.command.input,
+                    info=_info(request, attempt, heard),
+                    limit=limit,
+                    heartbeat_s=definition.settings.heartbeat_timeout_s,
+                    report=report,
+                )
+            )
         finally:
-            self._attempting.discard(request.stable_id)
+            course.attempting = False
 
     async def _begin(self, definition: ActivityDefinition[..., Any], attempt: int, log: AttemptLog) -> None:
         await self._activities.reserve(definition)
@@ -276,13 +314,14 @@ def _definition(command: cmd.RunActivity) -> ActivityDefinition[..., Any]:
     return cast("ActivityDefinition[..., Any]", target)
 
 
-def _info(request: ActivityRequest, attempt: int) -> ActivityInfo:
+def _info(request: ActivityRequest, attempt: int, heard: Any) -> ActivityInfo:
     return ActivityInfo(
         workflow_id=request.workflow_id,
         run_id=request.run_id,
         ordinal=request.command.key.ordinal,
         attempt=attempt,
         idempotency_key=request.stable_id,
+        heartbeat_details=heard,
     )
 
 

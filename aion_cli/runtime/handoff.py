@@ -96,6 +96,10 @@ class Seam(Protocol):
         """
         ...
 
+    def note(self, event: ev.Event) -> None:
+        """Have an event about a command that is still awaited written with whatever is written next."""
+        ...
+
     async def close(self, event: ev.Event) -> ev.Event:
         """Append the terminal event, with no message left behind; returns it stamped, on disk."""
         ...
@@ -175,6 +179,7 @@ async def _run_activity(command: cmd.RunActivity, boundary: cmd.ResumeLive, seam
         failures=boundary.failures,
         started=started,
         due=boundary.next_attempt_at,
+        heartbeat=boundary.heartbeat,
     )
     outcome = await executor.run_activity(request, _AttemptLog(ordinal, seam))
     if isinstance(outcome, ev.ActivityFailed) and outcome.next_attempt_at is not None:
@@ -213,6 +218,9 @@ class _AttemptLog:
 
     async def started(self, attempt: int) -> None:
         await self._seam.arrive(_started(self._ordinal, attempt, self._seam.worker))
+
+    def heartbeat(self, attempt: int, details: msgspec.Raw) -> None:
+        self._seam.note(ev.ActivityHeartbeat(activity_id=self._ordinal, attempt=attempt, details=details))
 
     async def failed(self, attempt: int, error: Failure, next_attempt_at: str) -> None:
         await self._seam.arrive(

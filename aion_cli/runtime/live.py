@@ -12,7 +12,6 @@ So a batch is always [C1, commands of C1, C2, commands of C2], and nothing is do
 from __future__ import annotations
 
 import asyncio
-import enum
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -23,54 +22,28 @@ import msgspec
 from aion_cli.core import commands as cmd
 from aion_cli.core import correlation
 from aion_cli.core import events as ev
+from aion_cli.core.clock import parse_instant
 from aion_cli.core.correlation import CorrelationKey
 from aion_cli.core.events import EventClass, event_class
 from aion_cli.core.execution import Phase
 from aion_cli.core.replay import Boundary, Replay
 from aion_cli.core.resolver import Resolver
 from aion_cli.core.status import Waiting
+from aion_cli.runtime.endings import Closed, RunSettings, Suspended, SuspendReason
 from aion_cli.runtime.executor import ChildSuspendedError, LiveExecutor, SpawnedChild
 from aion_cli.runtime.handoff import HandoffOutcome, Identity, Worker, resolve_or_execute_live
 from aion_cli.runtime.inbox import MessageId
 from aion_cli.runtime.intake import Intake
 from aion_cli.runtime.mailbox import Mailbox
+from aion_cli.runtime.notes import Notes
 from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.waits import describe_wait
 from aion_cli.runtime.wall import Clock, instant
 
 E = TypeVar("E", bound=ev.Event)
 EventListener = Callable[[Sequence[ev.Event]], None]
+_MICROSECONDS = 1_000_000
 _EFFECTS = (cmd.RunActivity, cmd.StartTimer, cmd.SendSignal, cmd.SpawnChild)
-
-
-class SuspendReason(enum.Enum):
-    """Why a live run stopped while it is open."""
-
-    BLOCKED = "blocked"
-    MAX_WAIT = "max-wait"
-    PAUSED = "paused"
-    INTERRUPTED = "interrupted"
-    TERMINATED = "terminated"
-    PARENT = "parent"
-
-
-class Closed(msgspec.Struct, frozen=True):
-    """The run ended with this terminal event."""
-
-    event: ev.Event
-
-
-class Suspended(msgspec.Struct, frozen=True):
-    """The run is open; another `run` goes on with it."""
-
-    reason: SuspendReason
-
-
-class RunSettings(msgspec.Struct, frozen=True):
-    """How a live run behaves. grace_s: for activities in flight when it stops. stop_when_blocked: --until-blocked."""
-
-    grace_s: float = 10.0
-    stop_when_blocked: bool = False
 
 
 class _Arrival(msgspec.Struct):
@@ -141,6 +114,9 @@ class LiveRun:
         self._children: dict[CorrelationKey, SpawnedChild] = {}
         self._waits: list[cmd.Wait] = []
         self._activities: dict[CorrelationKey, int] = {}
+        self._notes = Notes(boundary)
+        self._terminal: ev.Event | None = None
+        self._deadline: asyncio.Task[None] | None = None
         self._paused = boundary.paused
         self._stopping = False
         self._suspension: asyncio.Task[None] | None = None
@@ -180,7 +156,10 @@ class LiveRun:
                 self._cross(command)
         for command in commands:
             self._cross(command)
+        self._stage_notes()
         self._commit()
+        if self._settings.timeout_s is not None:
+            self._deadline = self._loop.create_task(self._time_out(self._settings.timeout_s))
         if self._paused:
             self.suspend(SuspendReason.PAUSED)
 
@@ -211,7 +190,12 @@ class LiveRun:
         while self._arrivals:
             for command in self._record(self._arrivals.popleft()):
                 self._cross(command)
+            self._stage_notes()
         self._commit()
+
+    def _stage_notes(self) -> None:
+        for event in self._notes.changes(self._execution):
+            self.stage(event)
 
     def _record(self, arrival: _Arrival) -> list[cmd.AnyCommand]:
         """Stage an arrival and apply it to the code; returns the commands that come out. Drops what nobody awaits."""
@@ -220,6 +204,8 @@ class LiveRun:
             if arrival.reply is not None:
                 arrival.reply.cancel()
             return []
+        if isinstance(event, ev.WorkflowTerminated):
+            self._close_children()
         stamped = self.stage(event)
         if arrival.reply is not None:
             self._replies.append((arrival.reply, stamped))
@@ -272,8 +258,8 @@ class LiveRun:
                 reply.set_result(stamped)
         for leg in legs:
             self._launch(leg)
-        if self._execution.phase is Phase.CLOSED:
-            self._finish(fresh[-1])
+        if self._terminal is not None:
+            self._finish(self._terminal)
         else:
             self._loop.call_soon(self._check_quiet)
 
@@ -337,7 +323,9 @@ class LiveRun:
     def stage(self, event: E) -> E:
         """Stamp an event and hold it for the next commit."""
         stamped = self._recorder.stage(event, instant(self._clock))
-        if isinstance(stamped, ev.ActivityScheduled):
+        if isinstance(stamped, ev.TERMINAL_EVENTS):
+            self._terminal = stamped
+        elif isinstance(stamped, ev.ActivityScheduled):
             self._activities[correlation.Activity(stamped.activity_id)] = stamped.seq
         self._fresh.append(stamped)
         return stamped
@@ -352,6 +340,11 @@ class LiveRun:
         self._arrivals.append(_Arrival(event, reply))
         self._schedule()
         return await reply
+
+    def note(self, event: ev.Event) -> None:
+        """Have an event about a command that is still awaited written with the next commit."""
+        if self._execution.expects(event) and not self._end.done():
+            self.stage(event)
 
     def withdraw(self, key: CorrelationKey) -> None:
         """Stop what runs for a key."""
@@ -375,15 +368,34 @@ class LiveRun:
         await self.durable()
         if not isinstance(event, ev.WorkflowContinuedAsNew):
             self._close_children()
-        while True:
-            with self._mailbox.locked():
-                if not self._mailbox.list():
-                    stamped = self.stage(event)
-                    self._commit()
-                    return stamped
-            self._take_messages()
-            if self._arrivals:
-                self._pump()
+        while (stamped := self._append_last(event)) is None:
+            pass
+        return stamped
+
+    async def _time_out(self, timeout_s: float) -> None:
+        """Close the run when it has taken too long, unless it ends by itself meanwhile."""
+        opened_at = parse_instant(self._boundary.opened_at)
+        await self._clock.until(opened_at + round(timeout_s * _MICROSECONDS))
+        self._guarded(lambda: self._close_timed_out(ev.WorkflowTimedOut(timeout_s=timeout_s)))()
+
+    def _close_timed_out(self, event: ev.WorkflowTimedOut) -> None:
+        self._close_children()
+        while self._execution.phase is Phase.RUNNING:
+            if self._append_last(event):
+                return
+
+    def _append_last(self, event: ev.Event) -> ev.Event | None:
+        """Append a terminal event while the inbox is empty and locked; else take what is in it, and return None."""
+        with self._mailbox.locked():
+            if not self._mailbox.list():
+                if isinstance(event, ev.WorkflowTimedOut):
+                    self._execution.close()
+                stamped = self.stage(event)
+                self._commit()
+                return stamped
+        self._take_messages()
+        self._pump()
+        return None
 
     def _close_children(self) -> None:
         """Their parent_close messages must be accepted before the parent's end is recorded."""
@@ -450,6 +462,7 @@ class LiveRun:
         if in_flight:
             await asyncio.wait(in_flight, timeout=self._settings.grace_s)
         if not self._end.done():
+            self._recorder.commit()
             self._end.set_result(Suspended(reason))
 
     def _is_attempting(self, key: CorrelationKey) -> bool:
@@ -463,8 +476,7 @@ class LiveRun:
             leg.handoff.close()
         current = asyncio.current_task()
         tasks = [task for task in [*self._tasks.values(), *self._stray_tasks] if task is not current]
-        if self._suspension is not None:
-            tasks.append(self._suspension)
+        tasks += [task for task in (self._suspension, self._deadline) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:

@@ -9,8 +9,8 @@ import msgspec
 
 from aion_cli.core import events as ev
 from aion_cli.core.status import RunStatus, Waiting, WaitKind
+from aion_cli.runtime.endings import Suspended, SuspendReason
 from aion_cli.runtime.files import Files
-from aion_cli.runtime.live import Suspended, SuspendReason
 from aion_cli.runtime.reading import read_history, read_last_event
 
 _STATUS: dict[type[Any], RunStatus] = {

@@ -20,12 +20,13 @@ from aion_cli.core.ids import RunName
 from aion_cli.core.replay import Boundary, Replay
 from aion_cli.errors import NoSuchRunError, PayloadError, WrongStateError
 from aion_cli.runtime.delivery import drain_unowned, report_torn_tail
+from aion_cli.runtime.endings import Closed, SuspendReason
 from aion_cli.runtime.executor import InProcessExecutor, OtherRuns
 from aion_cli.runtime.folder import RunLocation
 from aion_cli.runtime.handoff import Identity
 from aion_cli.runtime.inbox import Inbox, MessageId, message_id
 from aion_cli.runtime.journal import JsonlStore
-from aion_cli.runtime.live import Closed, LiveRun, SuspendReason
+from aion_cli.runtime.live import LiveRun
 from aion_cli.runtime.mailbox import InboxMailbox
 from aion_cli.runtime.outcome import RunEnd, ended, suspended
 from aion_cli.runtime.ownership import Role, take
@@ -128,10 +129,10 @@ class Runner:
             known = _KnownMessages()
             replay = shop.open_replay(location, definition)
             try:
-                boundary = replay.run(known.observe)
+                boundary = replay.run(known.observe, goes_on=True)
                 if boundary.closed_by is not None:
                     return ended(replay.execution.started, boundary.closed_by), replay.execution
-                end = await self._go_live(location, store, replay, boundary, known.ids)
+                end = await self._go_live(definition, location, store, replay, boundary, known.ids)
                 return end, replay.execution
             finally:
                 replay.execution.close()
@@ -139,7 +140,13 @@ class Runner:
             store.close()
 
     async def _go_live(
-        self, location: RunLocation, store: JsonlStore, replay: Replay, boundary: Boundary, known_ids: set[MessageId]
+        self,
+        definition: WorkflowDefinition[..., Any],
+        location: RunLocation,
+        store: JsonlStore,
+        replay: Replay,
+        boundary: Boundary,
+        known_ids: set[MessageId],
     ) -> RunEnd:
         shop, started = self._shop, replay.execution.started
         mailbox = InboxMailbox(Inbox(shop.folder, started.workflow_id))
@@ -153,7 +160,7 @@ class Runner:
             worker=shop.worker,
             clock=shop.clock,
             known_ids=known_ids,
-            settings=shop.settings,
+            settings=msgspec.structs.replace(shop.settings, timeout_s=definition.timeout_s),
             listener=lambda events: shop.listener(started.workflow_id, events),
             on_quiet=self._on_quiet,
         )

@@ -22,10 +22,10 @@ from aion_cli.core.source import SourcePaths
 from aion_cli.runtime.activities import ActivityRunner
 from aion_cli.runtime.codec import codec_from_environment
 from aion_cli.runtime.delivery import Notice
+from aion_cli.runtime.endings import RunSettings
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.handoff import Worker
 from aion_cli.runtime.journal import Durability
-from aion_cli.runtime.live import RunSettings
 from aion_cli.runtime.loader import digest_of
 from aion_cli.runtime.reading import find_reopens, read_history
 from aion_cli.runtime.wall import Clock

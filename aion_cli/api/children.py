@@ -1,0 +1,61 @@
+"""Child workflows that run beside their parent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
+
+from aion_cli.api.definitions import WorkflowDefinition
+from aion_cli.core.events import ParentClose
+from aion_cli.core.execution import current
+from aion_cli.core.ids import check_workflow_id
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ChildHandle(Generic[R]):
+    """A child that was started. `await handle` gives its result, or raises ChildError.
+
+    workflow_id: the id that was chosen for it, or None: then it is made when the child is recorded.
+    """
+
+    def __init__(self, future: asyncio.Future[R], workflow_id: str | None) -> None:
+        self._future = future
+        self.workflow_id = workflow_id
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self._future.__await__()
+
+    def cancel(self) -> None:
+        """Ask the child to cancel, and stop waiting for it."""
+        self._future.cancel()
+
+    def done(self) -> bool:
+        """Say whether the child has ended, or is no longer waited for."""
+        return self._future.done()
+
+
+async def start_child(
+    workflow: WorkflowDefinition[P, R],
+    *args: Any,
+    id: str | None = None,
+    parent_close: Literal["cancel", "terminate", "abandon"] = "cancel",
+    **kwargs: Any,
+) -> ChildHandle[R]:
+    """Start a child and go on; it is recorded before it starts.
+
+    args, kwargs: those of the workflow. id: its workflow id, by default made from this run's. parent_close: what
+    becomes of it if it is open when this run ends. Raises UsageError for an id that cannot be one, TypeError and
+    PayloadError for arguments that do not fit.
+    """
+    future = current().spawn_child(
+        workflow.name,
+        workflow.signature.encode_call(*args, **kwargs),
+        workflow,
+        workflow.signature.decode_result,
+        workflow_id="" if id is None else check_workflow_id(id),
+        parent_close=ParentClose(parent_close),
+    )
+    return ChildHandle(future, id)

@@ -1,0 +1,99 @@
+"""Queries, updates and conditions: how a run answers those outside, and how its own code waits for what they change."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+import msgspec
+
+from aion_cli.api.signature import Signature
+from aion_cli.core.execution import current
+from aion_cli.errors import UsageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Query:
+    """A query handler: see core.handlers."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self._fn = fn
+        self._signature = Signature.of(fn)
+
+    def answer(self, args: msgspec.Raw) -> msgspec.Raw:
+        """Decode the arguments, call the function, encode what it returns."""
+        given, named = self._signature.decode_call(self._signature.complete_input(args))
+        return self._signature.encode_result(self._fn(*given, **named))
+
+
+@overload
+def query(fn: F, /) -> F: ...
+
+
+@overload
+def query(name: str, fn: Callable[..., Any], /) -> None: ...
+
+
+def query(name: Any, fn: Any = None, /) -> Any:
+    """Offer a read-only question, inside a workflow: `@query` on a function, or `query("status", lambda: state)`.
+
+    It is answered by `aion query`, by replaying, also after the run has ended. It may look and must not touch.
+    Raises UsageError for an `async def` function.
+    """
+    handler: Callable[..., Any] = name if fn is None else fn
+    known_as = handler.__name__ if fn is None else str(name)
+    if inspect.iscoroutinefunction(handler):
+        raise UsageError(f"query {known_as} is an `async def` function", hint="a query answers at once: use `def`")
+    current().handlers.queries[known_as] = _Query(handler)
+    return handler if fn is None else None
+
+
+class UpdateDefinition(Generic[P, R]):
+    """An update that a workflow offers. `@name.validator` adds a check that may refuse it before it begins."""
+
+    def __init__(self, fn: Callable[P, Coroutine[Any, Any, R]]) -> None:
+        self.fn = fn
+        self.name = fn.__name__
+        self._signature = Signature.of(fn)
+        self._validator: Callable[..., Any] | None = None
+
+    def validator(self, fn: Callable[P, None]) -> Callable[P, None]:
+        """Check the arguments with a plain function; what it raises is why the update is rejected."""
+        self._validator = fn
+        return fn
+
+    def accept(self, args: msgspec.Raw) -> Coroutine[Any, Any, msgspec.Raw]:
+        """Decode and validate the arguments, and make the coroutine that does it and encodes the answer."""
+        given, named = self._signature.decode_call(args)
+        if self._validator is not None:
+            self._validator(*given, **named)
+        return self._do(given, named)
+
+    async def _do(self, given: tuple[Any, ...], named: dict[str, Any]) -> msgspec.Raw:
+        call: Callable[..., Coroutine[Any, Any, R]] = self.fn
+        return self._signature.encode_result(await call(*given, **named))
+
+    def complete_input(self, given: msgspec.Raw | None) -> msgspec.Raw:
+        """Validate arguments that a user gave and fill in defaults. Raises PayloadError."""
+        return self._signature.complete_input(given)
+
+
+def update(fn: Callable[P, Coroutine[Any, Any, R]], /) -> UpdateDefinition[P, R]:
+    """Offer a validated request that the workflow answers, inside a workflow: `@update` on an `async def` function.
+
+    It runs as a task of the run, may change its state and await anything, and its return value is the answer.
+    """
+    if not inspect.iscoroutinefunction(fn):
+        raise UsageError(f"update {fn.__name__} is not an `async def` function", hint="declare it with `async def`")
+    definition = UpdateDefinition(fn)
+    current().handlers.declare_update(definition.name, definition)
+    return definition
+
+
+async def wait_until(predicate: Callable[[], bool]) -> None:
+    """Return once predicate() holds; it is asked after every step of the run. `asyncio.timeout` bounds the wait."""
+    await current().conditions.wait_until(predicate)

@@ -1,0 +1,51 @@
+"""Heartbeats: when an attempt was last heard of, and its details on their way into the history."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+RECORD_EVERY_S = 1.0
+
+
+class Pulse:
+    """The heartbeats of one attempt. `beat` may be called from any thread.
+
+    report: called on the loop, at most once a second, with the newest details.
+    """
+
+    def __init__(self, report: Callable[[msgspec.Raw], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._report = report
+        self._newest: msgspec.Raw | None = None
+        self._reported_at = -RECORD_EVERY_S
+        self._due = False
+        self.last_at = self._loop.time()
+
+    def beat(self, details: msgspec.Raw) -> None:
+        """Take note of a heartbeat."""
+        self.last_at = self._loop.time()
+        self._newest = details
+        try:
+            self._loop.call_soon_threadsafe(self._schedule)
+        except RuntimeError:
+            # The loop is closed: the run went on without this function.
+            return
+
+    def _schedule(self) -> None:
+        if not self._due:
+            self._due = True
+            self._loop.call_later(max(0.0, self._reported_at + RECORD_EVERY_S - self._loop.time()), self._pass_on)
+
+    def _pass_on(self) -> None:
+        self._due = False
+        self._reported_at = self._loop.time()
+        if self._newest is not None:
+            self._report(self._newest)
+
+    @property
+    def details(self) -> msgspec.Raw | None:
+        """The newest details, recorded or not."""
+        return self._newest

@@ -1,0 +1,98 @@
+"""The other end of `@activity(process=True)`: one attempt in a process of its own, killed with all that it started.
+
+It is told on stdin what to run, as one JSON document, and answers on what was its stdout, one JSON object a line:
+heartbeats, then the outcome. What the activity prints goes to stderr, secrets masked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from aion_cli.api.attempts import ActivityInfo, set_activity_info
+from aion_cli.api.definitions import ActivityDefinition
+from aion_cli.api.masking import masks
+from aion_cli.core.events import ErrorKind, Failure
+from aion_cli.core.failures import failure_of
+from aion_cli.core.source import SourcePaths
+
+
+class WorkOrder(msgspec.Struct, frozen=True):
+    """What to run. path: `sys.path` of the asking process. heartbeat: details of an earlier attempt, or null."""
+
+    path: list[str]
+    module: str
+    activity: str
+    input: msgspec.Raw
+    workflow_id: str
+    run_id: str
+    ordinal: int
+    attempt: int
+    idempotency_key: str
+    heartbeat: Any = None
+    root: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of answer; exactly one field is set."""
+
+    heartbeat: msgspec.Raw | None = None
+    result: msgspec.Raw | None = None
+    failure: Failure | None = None
+
+
+def main() -> None:
+    """Do the work that stdin orders."""
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=WorkOrder)
+
+    def answer(line: Answer) -> None:
+        os.write(answers, masks.mask_text(msgspec.json.encode(line).decode()).encode() + b"\n")
+
+    answer(_attempt(order, lambda details: answer(Answer(heartbeat=details))))
+
+
+def _attempt(order: WorkOrder, report: Callable[[msgspec.Raw], None]) -> Answer:
+    paths = SourcePaths(order.root)
+    definition: ActivityDefinition[..., Any] | None = None
+    try:
+        definition = _find(order)
+        set_activity_info(
+            ActivityInfo(
+                workflow_id=order.workflow_id,
+                run_id=order.run_id,
+                ordinal=order.ordinal,
+                attempt=order.attempt,
+                idempotency_key=order.idempotency_key,
+                heartbeat_details=order.heartbeat,
+                report=report,
+            )
+        )
+        args, kwargs = definition.signature.decode_call(order.input)
+        value = definition.fn(*args, **kwargs)
+        if definition.is_async:
+            value = asyncio.run(value)
+        return Answer(result=definition.signature.encode_result(value))
+    except BaseException as error:  # noqa: BLE001 - whatever an activity raises, SystemExit too, is its outcome
+        final = definition is None or definition.settings.retry.refuses(type(error).__mro__)
+        return Answer(failure=failure_of(error, paths, kind=ErrorKind.NON_RETRYABLE if final else None))
+
+
+def _find(order: WorkOrder) -> ActivityDefinition[..., Any]:
+    sys.path[:] = order.path
+    module = importlib.import_module(order.module)
+    for value in vars(module).values():
+        if isinstance(value, ActivityDefinition) and value.name == order.activity:
+            return value  # pyright: ignore[reportUnknownVariableType] - a definition's parameters are not known here
+    raise LookupError(f"the module {order.module} has no activity {order.activity} at its top level")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Running an attempt in a process of its own, in a process group that is killed whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from aion_cli.api.attempts import ActivityInfo
+from aion_cli.api.definitions import ActivityDefinition
+from aion_cli.core.events import ErrorKind, Failure
+from aion_cli.runtime.process_worker import Answer, WorkOrder
+
+_LONGEST_LINE = 128 << 20
+
+
+async def run_in_process(
+    definition: ActivityDefinition[..., Any],
+    input: msgspec.Raw,
+    info: ActivityInfo,
+    root: str,
+    beat: Callable[[msgspec.Raw], None],
+) -> msgspec.Raw | Failure:
+    """Run one attempt; returns its encoded result or its failure. A cancellation kills the process group.
+
+    root: where paths in tracebacks are shortened against. beat: told of heartbeats.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "aion_cli.runtime.process_worker",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        limit=_LONGEST_LINE,
+    )
+    try:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(msgspec.json.encode(_order(definition, input, info, root)))
+        process.stdin.close()
+        outcome = await _outcome(process.stdout, beat)
+        code = await process.wait()
+    finally:
+        _kill_group(process.pid)
+        await process.wait()
+    return _died(code) if outcome is None else outcome
+
+
+async def _outcome(lines: asyncio.StreamReader, beat: Callable[[msgspec.Raw], None]) -> msgspec.Raw | Failure | None:
+    """Read answers up to the outcome; None if the process ends without one."""
+    async for line in lines:
+        answer = msgspec.json.decode(line, type=Answer)
+        if answer.heartbeat is not None:
+            beat(answer.heartbeat)
+        else:
+            return answer.failure or answer.result
+    return None
+
+
+def _order(definition: ActivityDefinition[..., Any], input: msgspec.Raw, info: ActivityInfo, root: str) -> WorkOrder:
+    return WorkOrder(
+        path=list(sys.path),
+        module=definition.module,
+        activity=definition.name,
+        input=input,
+        workflow_id=info.workflow_id,
+        run_id=info.run_id,
+        ordinal=info.ordinal,
+        attempt=info.attempt,
+        idempotency_key=info.idempotency_key,
+        heartbeat=info.heartbeat_details,
+        root=root,
+    )
+
+
+def _died(code: int) -> Failure:
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return Failure(kind=ErrorKind.ERROR, type="ProcessDied", message=f"the process of the activity {how}")
+
+
+def _kill_group(pid: int) -> None:
+    """Kill the process and all that it started; the group is gone if it left nothing."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
