@@ -142,6 +142,12 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
     deadline: str | None = None
 
 
+BEGINNING = (RunActivity, StartTimer, SpawnChild, SendSignal)
+"""Commands that begin something in the world, which answers later."""
+
+LEAVING_NO_EVENT = (AwaitSignal, AwaitChild)
+"""Commands that history holds no event of."""
+
 _KEY_KINDS: dict[type[Command], type[Any]] = {
     RunActivity: key.Activity,
     CancelActivity: key.Activity,

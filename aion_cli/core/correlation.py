@@ -53,10 +53,10 @@ def key_of(event: ev.Event) -> CorrelationKey | None:
     """Return the key of the command that an event belongs to, or None for one that belongs to no command."""
     match event:
         case (
-            ev.ActivityScheduled(activity_id=n)
+            ev.ActivityCompleted(activity_id=n)
+            | ev.ActivityScheduled(activity_id=n)
             | ev.ActivityStarted(activity_id=n)
             | ev.ActivityHeartbeat(activity_id=n)
-            | ev.ActivityCompleted(activity_id=n)
             | ev.ActivityFailed(activity_id=n)
             | ev.ActivityCancelled(activity_id=n)
         ):

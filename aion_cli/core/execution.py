@@ -79,16 +79,14 @@ class _Pending(msgspec.Struct):
 
 
 class CommandFuture(WorkflowFuture[Any]):
-    """The answer to a command. Cancelling it withdraws the command."""
+    """The answer to a command. Cancelling it withdraws the command. withdraw: how, once it is asked for."""
 
-    def __init__(self, *, loop: WorkflowLoop, withdraw: Callable[[], None]) -> None:
-        super().__init__(loop=loop)
-        self._withdraw = withdraw
+    withdraw: Callable[[], None]
 
     def cancel(self, msg: Any | None = None) -> bool:
         cancelled = super().cancel(msg)
         if cancelled:
-            self._withdraw()
+            self.withdraw()
         return cancelled
 
 
@@ -302,22 +300,25 @@ class Execution:
         self._counters[kind] = number + 1
         return number
 
-    def _ask(self, command: cmd.AnyCommand, decode: Decoder, withdrawal: cmd.AnyCommand | None) -> CommandFuture:
+    def _ask(self, command: cmd.AnyCommand, decode: Decoder, withdrawal: type[Any] | None) -> CommandFuture:
+        """Emit a command, and return the future of its answer. withdrawal: the command that takes it back, if any."""
+
         def withdraw() -> None:
             if self.phase is Phase.RUNNING and self._open.pop(command.key, None) is not None:
                 self._retract(command, withdrawal)
 
-        future = CommandFuture(loop=self._loop, withdraw=withdraw)
+        future = CommandFuture(loop=self._loop)
+        future.withdraw = withdraw
         self._open[command.key] = _Pending(command, self.context.instant, future, decode)
         self._emit(command)
         return future
 
-    def _retract(self, command: cmd.AnyCommand, withdrawal: cmd.AnyCommand | None) -> None:
+    def _retract(self, command: cmd.AnyCommand, withdrawal: type[Any] | None) -> None:
         """A command withdrawn in the activation that emitted it writes nothing; its ordinal stays used."""
         if self._emitted.pop(command.key, None) is not None:
             self._emitted.pop((cmd.AwaitChild, command.key), None)
         elif withdrawal is not None:
-            self._emit(withdrawal)
+            self._emit(withdrawal(key=command.key, source=command.source))
 
     def run_activity(
         self, activity_type: str, input: msgspec.Raw, options: dict[str, Any], target: Any, decode: Decoder
@@ -329,7 +330,7 @@ class Execution:
         command = cmd.RunActivity(
             key=at, activity_type=activity_type, input=input, options=options, target=target, source=source
         )
-        return self._ask(command, decode, cmd.CancelActivity(key=at, source=source))
+        return self._ask(command, decode, cmd.CancelActivity)
 
     def spawn_child(
         self,
@@ -354,7 +355,7 @@ class Execution:
             parent_close=parent_close,
             source=source,
         )
-        future = self._ask(command, decode, cmd.CancelChild(key=at, source=source))
+        future = self._ask(command, decode, cmd.CancelChild)
         self._emit(cmd.AwaitChild(key=at, source=source))
         return future
 
@@ -381,7 +382,7 @@ class Execution:
     def count_emitted(self) -> int:
         """Count the commands of this activation that leave an event."""
         self._require_running()
-        return sum(not isinstance(command, cmd.AwaitSignal | cmd.AwaitChild) for command in self._emitted.values())
+        return sum(not isinstance(command, cmd.LEAVING_NO_EVENT) for command in self._emitted.values())
 
     def emit_marker(self, marker: key.Marker) -> None:
         """Emit RecordMarker."""
@@ -443,13 +444,7 @@ class Execution:
         at = key.Timer(timer_id)
         pending = self._open.pop(at, None)
         if self.phase is Phase.RUNNING and pending is not None:
-            self._retract(pending.command, cmd.CancelTimer(key=at, source=pending.command.source))
-
-
-def _wait(pending: _Pending) -> cmd.Wait:
-    command = pending.command
-    deadline = command.fire_at if isinstance(command, cmd.StartTimer) else None
-    return cmd.Wait(command, pending.since, deadline)
+            self._retract(pending.command, cmd.CancelTimer)
 
 
 _CHILD_CANCELLED = ev.Failure(
@@ -459,7 +454,7 @@ _CHILD_CANCELLED = ev.Failure(
 
 def _starts(command: cmd.AnyCommand) -> bool:
     """Commands that begin something are found again by their key, so that they can be retracted."""
-    return isinstance(command, cmd.RunActivity | cmd.StartTimer | cmd.SpawnChild | cmd.SendSignal)
+    return isinstance(command, cmd.BEGINNING)
 
 
 def is_replaying() -> bool:

@@ -73,6 +73,8 @@ def simplify(value: object, *, check_leaves: bool = False) -> Any:
     check_leaves: look into every text and integer too, for the place of one that msgspec refused.
     Raises Refused; also whatever the value's own code raises (a property, a `model_dump`).
     """
+    if not check_leaves and type(value) in _LEAVES and not isinstance(value, str):
+        return value
     return _Walk(check_leaves).visit(value)
 
 

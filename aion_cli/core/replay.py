@@ -23,6 +23,8 @@ from aion_cli.errors import HistoryShapeError, NonDeterminismError, PayloadError
 Observer = Callable[[ev.Event, cmd.AnyCommand | None], None]
 """Told of every event as it is passed, and of the command it was matched with, if any."""
 
+_CHANGING_THE_RUN = frozenset({ev.WorkflowPaused, ev.WorkflowResumed, ev.WorkflowReopened, *ev.TERMINAL_EVENTS})
+
 
 class Boundary(msgspec.Struct, gc=False):
     """Where history ends.
@@ -108,6 +110,11 @@ class Replay:
         at.last_seq = event.seq
         at.recorded_at = event.recorded_at
         at.events += 1
+        if type(event) in _CHANGING_THE_RUN:
+            self._note_change(event)
+
+    def _note_change(self, event: ev.Event) -> None:
+        at = self._at
         match event:
             case ev.WorkflowPaused():
                 at.paused = True
@@ -120,10 +127,8 @@ class Replay:
             case ev.WorkflowReopened():
                 at.closed_by = None
                 at.opened_at = event.recorded_at
-            case _ if isinstance(event, ev.TERMINAL_EVENTS):
-                at.closed_by = event
             case _:
-                pass
+                at.closed_by = event
 
     def _apply(self, event: ev.Event) -> None:
         try:
@@ -133,7 +138,7 @@ class Replay:
         except PayloadError as error:
             raise self._does_not_fit(event, None, error) from error
         for command in self.execution.take_commands():
-            if not isinstance(command, cmd.AwaitSignal | cmd.AwaitChild):
+            if not isinstance(command, cmd.LEAVING_NO_EVENT):
                 self._match(command)
 
     def _match(self, command: cmd.AnyCommand) -> None:

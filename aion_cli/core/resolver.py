@@ -19,8 +19,6 @@ from aion_cli.core.cursor import HistoryCursor
 from aion_cli.core.events import EventClass, event_class
 from aion_cli.errors import NonDeterminismError, PayloadError, Step
 
-_BEGINNING = (cmd.RunActivity, cmd.StartTimer, cmd.SpawnChild, cmd.SendSignal)
-
 
 @runtime_checkable
 class Reencoder(Protocol):
@@ -51,7 +49,7 @@ class Resolver:
         if not matches(command, recorded):
             raise self.divergence(recorded, command, command.source)
         self._cursor.take_command()
-        if isinstance(command, _BEGINNING):
+        if isinstance(command, cmd.BEGINNING):
             self._begun[command.key] = cmd.ResumeLive(begun=recorded)
         elif isinstance(recorded, ev.ActivityCancelled | ev.TimerCancelled):
             self._begun.pop(command.key, None)
@@ -59,6 +57,14 @@ class Resolver:
 
     def observe(self, event: ev.Event) -> None:
         """Note what an event says about half-done work, as the driver passes it."""
+        if event_class(event) is EventClass.EXECUTOR:
+            key = correlation.key_of(event)
+            if key is not None:
+                self._begun.pop(key, None)
+        else:
+            self._observe_progress(event)
+
+    def _observe_progress(self, event: ev.Event) -> None:
         match event:
             case ev.ActivityStarted(activity_id=n, attempt=attempt):
                 self._progress(correlation.Activity(n), attempts=attempt, next_attempt_at=None)
@@ -68,10 +74,6 @@ class Resolver:
                 self._progress(key, failures=(begun.failures if begun else 0) + 1, next_attempt_at=due)
             case ev.ActivityHeartbeat(activity_id=n, details=details):
                 self._progress(correlation.Activity(n), heartbeat=details)
-            case _ if event_class(event) is EventClass.EXECUTOR:
-                key = correlation.key_of(event)
-                if key is not None:
-                    self._begun.pop(key, None)
             case _:
                 pass
 
@@ -93,12 +95,12 @@ class Resolver:
         """
         if isinstance(command, cmd.AwaitSignal | cmd.AwaitChild):
             return self._answer(command.key)
-        if isinstance(command, _BEGINNING) and command.key in self._begun:
+        if isinstance(command, cmd.BEGINNING) and command.key in self._begun:
             return self._answer(command.key)
         recorded = self.match(command)
         if recorded is None:
             return cmd.ResumeLive()
-        if isinstance(command, _BEGINNING):
+        if isinstance(command, cmd.BEGINNING):
             return self._answer(command.key)
         return cmd.Recorded(cmd.Resolution(recorded))
 
