@@ -447,6 +447,12 @@ class Execution:
             self._retract(pending.command, cmd.CancelTimer)
 
 
+def _wait(pending: _Pending) -> cmd.Wait:
+    command = pending.command
+    deadline = command.fire_at if isinstance(command, cmd.StartTimer) else None
+    return cmd.Wait(command, pending.since, deadline)
+
+
 _CHILD_CANCELLED = ev.Failure(
     kind=ev.ErrorKind.CANCELLED, type="CancelledError", message="the child workflow was cancelled"
 )
