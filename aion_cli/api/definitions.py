@@ -63,6 +63,7 @@ class ActivityDefinition(Definition[P, R]):
     def __init__(self, fn: Callable[P, Any], name: str | None = None, settings: ActivityOptions | None = None) -> None:
         super().__init__(fn, name)
         self.settings = settings or ActivityOptions()
+        self.recorded_options = self.settings.recorded()
         self.is_async = inspect.iscoroutinefunction(fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
@@ -72,7 +73,7 @@ class ActivityDefinition(Definition[P, R]):
         execution = current()
         recorded_input = self.signature.encode_call(*args, **kwargs)
         return await execution.run_activity(
-            self.name, recorded_input, self.settings.recorded(), self, self.signature.decode_result
+            self.name, recorded_input, self.recorded_options, self, self.signature.decode_result
         )
 
     def options(

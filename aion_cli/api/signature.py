@@ -24,6 +24,7 @@ from aion_cli.core import payload
 from aion_cli.core.plain import step, type_name
 from aion_cli.errors import PayloadError, UsageError
 
+_BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
 
 
@@ -38,6 +39,7 @@ class Signature:
         self.name: str = getattr(fn, "__qualname__", type_name(type(fn)))
         self.where = where
         self._parameters = dict(parameters)
+        self._all_by_position = all(parameter.kind in _BY_POSITION for parameter in parameters.values())
         self._bindable = inspect.Signature(list(parameters.values()))
 
     @classmethod
@@ -152,6 +154,8 @@ class Signature:
             ) from None
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        if not kwargs and len(args) == len(self._parameters) and self._all_by_position:
+            return dict(zip(self._parameters, args, strict=True))  # what bind would give, at a tenth of its cost
         try:
             bound = self._bindable.bind(*args, **kwargs)
         except TypeError as error:
