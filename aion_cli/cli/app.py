@@ -35,7 +35,8 @@ from aion_cli.version import VERSION
 
 E = TypeVar("E", OutputMode, IfExists, Durability)
 
-_MORE = "Global options (aion --help) go before or after the command."
+_MOST_SEEDS = 1000
+MORE = "Global options (aion --help) go before or after the command."
 
 app = typer.Typer(
     name="aion",
@@ -86,7 +87,7 @@ def root(
     )
 
 
-@app.command("run", cls=AsTypedCommand, epilog=_MORE)
+@app.command("run", cls=AsTypedCommand, epilog=MORE)
 def run(
     ctx: typer.Context,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="name, file.py, file.py:name or package.module:name")],
@@ -136,19 +137,22 @@ def run(
         parameters=tuple(parameters or ()),
         if_exists=_choice("--if-exists", if_exists, IfExists),
         until_blocked=until_blocked,
-        max_wait_s=None if max_wait is None else _duration("--max-wait", max_wait),
+        max_wait_s=None if max_wait is None else parse_seconds("--max-wait", max_wait),
         durability=_choice("--durability", durability, Durability),
-        max_concurrency=None if max_concurrency is None else _count("--max-concurrency", max_concurrency),
+        max_concurrency=None if max_concurrency is None else parse_count("--max-concurrency", max_concurrency),
         tags=_tags(tags or ()),
-        grace_s=_duration("--grace", grace),
+        grace_s=parse_seconds("--grace", grace),
     )
-    return _call(ctx, "run", "run_command", request)
+    return call(ctx, "run", "run_command", request)
 
 
-@app.command("replay", cls=AsTypedCommand, epilog=_MORE)
+@app.command("replay", cls=AsTypedCommand, epilog=MORE)
 def replay(
     ctx: typer.Context,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, .jsonl files, folders or globs.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Ids, .jsonl files, globs, or folders with all that is in them."),
+    ],
     workflow: Annotated[
         str | None, typer.Option("--workflow", metavar="TARGET", help="The code, where it can't be found by itself.")
     ] = None,
@@ -156,21 +160,43 @@ def replay(
     expect_head: Annotated[
         str | None, typer.Option("--expect-head", metavar="DIGEST", help="The digest that the last line must have.")
     ] = None,
+    step: Annotated[
+        bool, typer.Option("--step", help="Print each event with the command of the code that it was matched with.")
+    ] = False,
+    hash_seeds: Annotated[
+        str | None,
+        typer.Option("--hash-seeds", metavar="N", help="Repeat it in fresh processes under N PYTHONHASHSEEDs, 1 to N."),
+    ] = None,
+    junit: Annotated[
+        str | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit report, one test case a history.")
+    ] = None,
+    github: Annotated[
+        bool, typer.Option("--github", help="Print GitHub annotations (::error file=…,line=…) on stderr.")
+    ] = False,
 ) -> int:
     """Audit histories against today's code.
 
-    Nothing is touched or written. Exit 0 if code and history match, 4 if they do not, 5 if a file is damaged.
+    Nothing is touched or written, and no lock is taken. Stdout gets one line a history: clean (closed), open (clean so
+    far), diverged, damaged, missing, or not replayed where there is no code for it. With -o json it is one array, with
+    -o jsonl one object a line.
+
+    Exit code: 5 if a file is damaged or lacks the head of --expect-head, else 4 if code and history part, else 7 if
+    there is no such run, else 0.
     """
     request = ReplayRequest(
         runs=tuple(runs),
         workflow=workflow,
-        to_seq=None if to is None else _count("--to", to),
+        to_seq=None if to is None else parse_count("--to", to),
         expect_head=None if expect_head is None else _digest("--expect-head", expect_head),
+        step=step,
+        hash_seeds=0 if hash_seeds is None else parse_count("--hash-seeds", hash_seeds, most=_MOST_SEEDS),
+        junit=junit,
+        github=github,
     )
-    return _call(ctx, "replay", "replay_command", request)
+    return call(ctx, "replay", "replay_command", request)
 
 
-@app.command("signal", cls=AsTypedCommand, epilog=_MORE)
+@app.command("signal", cls=AsTypedCommand, epilog=MORE)
 def signal(
     ctx: typer.Context,
     run: RunName,
@@ -189,10 +215,10 @@ def signal(
     When this exits 0, the message is on disk: it is not lost, whether or not anybody works on the run now.
     """
     request = SignalRequest(run=run, name=name, payload=payload, signal_id=signal_id, force=force, wait=wait)
-    return _call(ctx, "signal", "signal_command", request)
+    return call(ctx, "signal", "signal_command", request)
 
 
-@app.command("list", cls=AsTypedCommand, epilog=_MORE)
+@app.command("list", cls=AsTypedCommand, epilog=MORE)
 def list_runs(
     ctx: typer.Context,
     statuses: Annotated[
@@ -203,10 +229,10 @@ def list_runs(
     ] = None,
 ) -> int:
     """List runs, their status and what they wait for."""
-    return _call(ctx, "inspect", "list_command", ListRequest(frozenset(statuses or ()), _tags(tags or ())))
+    return call(ctx, "inspect", "list_command", ListRequest(frozenset(statuses or ()), _tags(tags or ())))
 
 
-@app.command("verify", cls=AsTypedCommand, epilog=_MORE)
+@app.command("verify", cls=AsTypedCommand, epilog=MORE)
 def verify(
     ctx: typer.Context,
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids or .jsonl files.")],
@@ -219,10 +245,10 @@ def verify(
     Prints the head digest of each: keep it elsewhere, and --expect-head notices lines that vanished from the end.
     """
     digest = None if expect_head is None else _digest("--expect-head", expect_head)
-    return _call(ctx, "verify", "verify_command", VerifyRequest(tuple(runs), digest))
+    return call(ctx, "verify", "verify_command", VerifyRequest(tuple(runs), digest))
 
 
-@app.command("repair", cls=AsTypedCommand, epilog=_MORE)
+@app.command("repair", cls=AsTypedCommand, epilog=MORE)
 def repair(
     ctx: typer.Context, file: Annotated[str, typer.Argument(metavar="FILE", help="A .jsonl file, or an id.")]
 ) -> int:
@@ -230,19 +256,19 @@ def repair(
 
     Does nothing else, and says so. Any other damage is exit 5, and is left as it is.
     """
-    return _call(ctx, "verify", "repair_command", RepairRequest(file))
+    return call(ctx, "verify", "repair_command", RepairRequest(file))
 
 
-@app.command("show", cls=AsTypedCommand, epilog=_MORE)
+@app.command("show", cls=AsTypedCommand, epilog=MORE)
 def show(ctx: typer.Context, run: RunName) -> int:
     """Show the events of a run.
 
     -o jsonl prints them as they stand in the file, one a line; -o json prints them as one array.
     """
-    return _call(ctx, "inspect", "show_command", ShowRequest(run))
+    return call(ctx, "inspect", "show_command", ShowRequest(run))
 
 
-def _call(ctx: typer.Context, module: str, function: str, request: object) -> int:
+def call(ctx: typer.Context, module: str, function: str, request: object) -> int:
     """Import a command's module and run it, with stdout kept for its result."""
     output = importlib.import_module("aion_cli.cli.output")
     command = getattr(importlib.import_module(f"aion_cli.cli.{module}"), function)
@@ -268,16 +294,17 @@ def _folder(option: str, text: str) -> Path:
     return Path(text)
 
 
-def _duration(option: str, text: str) -> float:
+def parse_seconds(option: str, text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from None
 
 
-def _count(option: str, text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) == 0:
-        raise UsageError(f"{option} must be a whole number from 1 on, and is {text!r}")
+def parse_count(option: str, text: str, most: int = 10**18 - 1) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text) or not 0 < int(text) <= most:
+        limit = "on" if most >= 10**18 - 1 else f"to {most}"
+        raise UsageError(f"{option} must be a whole number from 1 {limit}, and is {text!r}")
     return int(text)
 
 

@@ -18,7 +18,7 @@ import typer
 import typer.main
 
 from aion_cli import errors
-from aion_cli.cli.app import app
+from aion_cli.cli.app_operating import app
 from aion_cli.cli.argv import Grammar, Hoisted, hoist
 from aion_cli.cli.settings import OutputMode, Settings
 

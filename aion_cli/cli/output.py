@@ -13,7 +13,7 @@ import os
 import select
 import shutil
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
@@ -70,14 +70,18 @@ def exit_code_of(error: errors.AionError) -> ExitCode:
 
 
 class MaskedStream:
-    """A text stream in which revealed secrets show as `***`; otherwise the stream that it stands for."""
+    """A text stream in which revealed secrets show as `***`; otherwise the stream that it stands for.
+
+    While `mute_while` says so, what is written is dropped.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         """Write text with secrets masked; returns the number of characters that were given."""
-        self._stream.write(masks.mask_text(text))
+        if not _muting.is_muted():
+            self._stream.write(masks.mask_text(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -87,6 +91,23 @@ class MaskedStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass
+class _Muting:
+    is_muted: Callable[[], bool] = _never
+
+
+_muting = _Muting()
+
+
+def mute_while(is_muted: Callable[[], bool]) -> None:
+    """Drop what is printed while is_muted() holds: commands that replay keep workflow code silent with it."""
+    _muting.is_muted = is_muted
 
 
 class StdoutClosedError(Exception):

@@ -46,12 +46,20 @@ class RunRequest(NamedTuple):
 
 
 class ReplayRequest(NamedTuple):
-    """`aion replay`. runs: ids, paths, folders or globs. to_seq: replay up to this event; None for all."""
+    """`aion replay`.
+
+    runs: ids, paths, folders or globs. to_seq: replay up to this event; None for all. hash_seeds: under how many hash
+    seeds to repeat it; 0 for none. junit: the file to write, or None. github: print annotations.
+    """
 
     runs: tuple[str, ...]
     workflow: str | None
-    to_seq: int | None
-    expect_head: str | None
+    to_seq: int | None = None
+    expect_head: str | None = None
+    step: bool = False
+    hash_seeds: int = 0
+    junit: str | None = None
+    github: bool = False
 
 
 class SignalRequest(NamedTuple):

@@ -17,14 +17,15 @@ from aion_cli.cli.inputs import complete_input
 from aion_cli.cli.progress import ProgressView, progress_view
 from aion_cli.cli.requests import IfExists, RunRequest
 from aion_cli.cli.settings import Settings
+from aion_cli.cli.telling import connect_output
 from aion_cli.core.ids import check_workflow_id
 from aion_cli.core.source import SourcePaths
 from aion_cli.errors import NoSuchRunError, WrongStateError
 from aion_cli.runtime.activities import ActivityRunner
 from aion_cli.runtime.children import LocalRuns
+from aion_cli.runtime.endings import RunSettings, SuspendReason
 from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.journal import Durability
-from aion_cli.runtime.live import RunSettings, SuspendReason
 from aion_cli.runtime.loader import load_target
 from aion_cli.runtime.outcome import RunEnd, recorded_end
 from aion_cli.runtime.runner import Runner, require_same_run
@@ -42,6 +43,7 @@ def run_command(settings: Settings, request: RunRequest) -> int:
     """Start a run or go on with it; returns the exit code."""
     cwd = Path.cwd()
     definition = load_target(request.target, settings.workflows, cwd)
+    connect_output()
     if request.workflow_id is not None:
         check_workflow_id(request.workflow_id)
     with progress_view(settings) as view:

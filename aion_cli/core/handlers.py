@@ -61,6 +61,10 @@ class Handlers:
         """The updates that are declared by now."""
         return sorted(self._updates)
 
+    def update(self, name: str) -> UpdateHandler | None:
+        """Return the handler of an update, if it is declared by now."""
+        return self._updates.get(name)
+
     def declare_update(self, name: str, handler: UpdateHandler) -> None:
         """Offer an update; those that came early are begun, in their order."""
         self._updates[name] = handler

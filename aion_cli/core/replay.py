@@ -23,7 +23,9 @@ from aion_cli.errors import HistoryShapeError, NonDeterminismError, PayloadError
 Observer = Callable[[ev.Event, cmd.AnyCommand | None], None]
 """Told of every event as it is passed, and of the command it was matched with, if any."""
 
-_CHANGING_THE_RUN = frozenset({ev.WorkflowPaused, ev.WorkflowResumed, ev.WorkflowReopened, *ev.TERMINAL_EVENTS})
+_CHANGING_THE_RUN = frozenset(
+    {ev.WorkflowPaused, ev.WorkflowResumed, ev.WorkflowReopened, ev.TagsSet, ev.ProgressSet, *ev.TERMINAL_EVENTS}
+)
 
 
 class Boundary(msgspec.Struct, gc=False):

@@ -39,12 +39,26 @@ class WorkOrder(msgspec.Struct, frozen=True):
     root: str = ""
 
 
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of answer; exactly one field is set."""
+class Beat(msgspec.Struct, frozen=True, tag=True):
+    """A heartbeat."""
 
-    heartbeat: msgspec.Raw | None = None
-    result: msgspec.Raw | None = None
-    failure: Failure | None = None
+    details: msgspec.Raw
+
+
+class Result(msgspec.Struct, frozen=True, tag=True):
+    """The attempt succeeded."""
+
+    value: msgspec.Raw
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The attempt failed."""
+
+    failure: Failure
+
+
+Answer = Beat | Result | Failed
+"""One line of answer."""
 
 
 def main() -> None:
@@ -56,7 +70,7 @@ def main() -> None:
     def answer(line: Answer) -> None:
         os.write(answers, masks.mask_text(msgspec.json.encode(line).decode()).encode() + b"\n")
 
-    answer(_attempt(order, lambda details: answer(Answer(heartbeat=details))))
+    answer(_attempt(order, lambda details: answer(Beat(details))))
 
 
 def _attempt(order: WorkOrder, report: Callable[[msgspec.Raw], None]) -> Answer:
@@ -79,10 +93,10 @@ def _attempt(order: WorkOrder, report: Callable[[msgspec.Raw], None]) -> Answer:
         value = definition.fn(*args, **kwargs)
         if definition.is_async:
             value = asyncio.run(value)
-        return Answer(result=definition.signature.encode_result(value))
+        return Result(definition.signature.encode_result(value))
     except BaseException as error:  # noqa: BLE001 - whatever an activity raises, SystemExit too, is its outcome
         final = definition is None or definition.settings.retry.refuses(type(error).__mro__)
-        return Answer(failure=failure_of(error, paths, kind=ErrorKind.NON_RETRYABLE if final else None))
+        return Failed(failure_of(error, paths, kind=ErrorKind.NON_RETRYABLE if final else None))
 
 
 def _find(order: WorkOrder) -> ActivityDefinition[..., Any]:

@@ -14,7 +14,7 @@ import msgspec
 from aion_cli.api.attempts import ActivityInfo
 from aion_cli.api.definitions import ActivityDefinition
 from aion_cli.core.events import ErrorKind, Failure
-from aion_cli.runtime.process_worker import Answer, WorkOrder
+from aion_cli.runtime.process_worker import Answer, Beat, Failed, Result, WorkOrder
 
 _LONGEST_LINE = 128 << 20
 
@@ -54,11 +54,14 @@ async def run_in_process(
 async def _outcome(lines: asyncio.StreamReader, beat: Callable[[msgspec.Raw], None]) -> msgspec.Raw | Failure | None:
     """Read answers up to the outcome; None if the process ends without one."""
     async for line in lines:
-        answer = msgspec.json.decode(line, type=Answer)
-        if answer.heartbeat is not None:
-            beat(answer.heartbeat)
-        else:
-            return answer.failure or answer.result
+        answer: Answer = msgspec.json.decode(line, type=Answer)
+        match answer:
+            case Beat(details=details):
+                beat(details)
+            case Result(value=value):
+                return value
+            case Failed(failure=failure):
+                return failure
     return None
 
 

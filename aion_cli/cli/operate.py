@@ -1,0 +1,73 @@
+"""`aion cancel`, `terminate`, `pause`, `unpause` and `reopen`: they change the course of a run."""
+
+from __future__ import annotations
+
+import secrets
+
+from aion_cli.cli import output
+from aion_cli.cli.operating_requests import OperateRequest, ReopenRequest
+from aion_cli.cli.output import ExitCode
+from aion_cli.cli.settings import OutputMode, Settings
+from aion_cli.core import events as ev
+from aion_cli.runtime.delivery import deliver
+from aion_cli.runtime.folder import HistoriesFolder
+from aion_cli.runtime.inbox import AlreadyKnown
+from aion_cli.runtime.ownership import Role
+from aion_cli.runtime.reading import read_first_event
+from aion_cli.runtime.reopening import reopen
+from aion_cli.runtime.wall import WallClock
+
+
+def cancel_command(settings: Settings, request: OperateRequest) -> int:
+    """Ask the run to cancel; it is delivered at its next await."""
+    request_id = request.request_id or secrets.token_hex(16)
+    event = ev.WorkflowCancelRequested(request_id=request_id, reason=request.reason)
+    return _tell(settings, request, event, Role.CANCEL, chosen=request.request_id is not None)
+
+
+def terminate_command(settings: Settings, request: OperateRequest) -> int:
+    """Close the run whatever its code is doing; no cleanup runs."""
+    return _tell(settings, request, ev.WorkflowTerminated(reason=request.reason), Role.TERMINATE)
+
+
+def pause_command(settings: Settings, request: OperateRequest) -> int:
+    """Let nothing new begin in the run; what arrives is recorded."""
+    return _tell(settings, request, ev.WorkflowPaused(reason=request.reason), Role.PAUSE)
+
+
+def unpause_command(settings: Settings, request: OperateRequest) -> int:
+    """Let a paused run go on."""
+    return _tell(settings, request, ev.WorkflowResumed(reason=request.reason), Role.UNPAUSE)
+
+
+def _tell(settings: Settings, request: OperateRequest, event: ev.Event, role: Role, *, chosen: bool = False) -> int:
+    folder = HistoriesFolder(settings.histories)
+    location = folder.find(request.run)
+    folder.require_own(location)
+    workflow_id = read_first_event(location.path, folder.files).workflow_id
+    outcome = deliver(folder, workflow_id, event, chosen_id=chosen, role=role, clock=WallClock(), notice=output.warn)
+    repeated = " (it had been before)" if isinstance(outcome, AlreadyKnown) else ""
+    output.say(settings, f"{workflow_id}: {role} accepted{repeated}")
+    if settings.output is not OutputMode.HUMAN:
+        output.write_json({"run": workflow_id, "accepted": role, "repeated": isinstance(outcome, AlreadyKnown)})
+    return ExitCode.OK
+
+
+def reopen_command(settings: Settings, request: ReopenRequest) -> int:
+    """Open a run that failed or was stopped, so that `aion run` or `aion resume` goes on with it."""
+    folder = HistoriesFolder(settings.histories)
+    location = folder.find(request.run)
+    folder.require_own(location)
+    workflow_id = read_first_event(location.path, folder.files).workflow_id
+    superseded_from = reopen(
+        folder,
+        workflow_id,
+        from_seq=request.from_seq,
+        reason=request.reason,
+        clock=WallClock(),
+        notice=output.warn,
+    )
+    output.say(settings, f"{workflow_id} is open again, from event {superseded_from}; go on: aion resume {workflow_id}")
+    if settings.output is not OutputMode.HUMAN:
+        output.write_json({"run": workflow_id, "superseded_from": superseded_from})
+    return ExitCode.OK

@@ -1,0 +1,141 @@
+"""`aion resume`: go on with open runs, as a cron line does; one JSON line a run."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aion_cli.api.definitions import WorkflowDefinition
+from aion_cli.cli import output, render
+from aion_cli.cli.code import code_of
+from aion_cli.cli.ends import end_document
+from aion_cli.cli.operating_requests import ResumeRequest
+from aion_cli.cli.output import ExitCode
+from aion_cli.cli.progress import progress_view
+from aion_cli.cli.settings import Settings
+from aion_cli.cli.telling import connect_output
+from aion_cli.core import clock as instants
+from aion_cli.core import events as ev
+from aion_cli.core.source import SourcePaths
+from aion_cli.core.status import RunStatus, summarise
+from aion_cli.errors import AionError, OwnedElsewhereError, UsageError
+from aion_cli.runtime.activities import ActivityRunner
+from aion_cli.runtime.children import LocalRuns
+from aion_cli.runtime.endings import RunSettings, SuspendReason
+from aion_cli.runtime.folder import HistoriesFolder, RunLocation
+from aion_cli.runtime.inbox import Inbox
+from aion_cli.runtime.outcome import RunEnd, recorded_end
+from aion_cli.runtime.reading import read_first_event, read_history
+from aion_cli.runtime.wall import WallClock
+from aion_cli.runtime.workshop import Workshop
+
+_FIRST_APPLIES = (ExitCode.STORAGE, ExitCode.DAMAGED, ExitCode.NON_DETERMINISM, ExitCode.WORKFLOW_FAILED)
+_STOPS = {
+    signal.SIGINT: SuspendReason.INTERRUPTED,
+    signal.SIGTERM: SuspendReason.TERMINATED,
+    signal.SIGHUP: SuspendReason.TERMINATED,
+}
+
+
+def resume_command(settings: Settings, request: ResumeRequest) -> int:
+    """Go on with each run until only timers and signals can move it; returns the first of 10, 5, 4, 1, 0."""
+    if not request.runs and not request.all and not request.due:
+        raise UsageError("no run is named", hint="name runs, or give --all or --due")
+    folder = HistoriesFolder(settings.histories)
+    codes: set[int] = set()
+    for location in _chosen(folder, request):
+        code = _resume(settings, request, folder, location)
+        codes.add(code)
+        if code in (ExitCode.SIGINT, ExitCode.SIGTERM):
+            return code
+    return next((code for code in _FIRST_APPLIES if code in codes), ExitCode.OK)
+
+
+def _chosen(folder: HistoriesFolder, request: ResumeRequest) -> list[RunLocation]:
+    """Return the open runs that are meant. Those of a parent that is open are left to it."""
+    if request.runs:
+        return [folder.find(run) for run in request.runs]
+    latest = {location.workflow_id: location for location in folder.runs()}
+    return [location for location in latest.values() if _is_to_resume(folder, location, request)]
+
+
+def _is_to_resume(folder: HistoriesFolder, location: RunLocation, request: ResumeRequest) -> bool:
+    try:
+        if recorded_end(location.path, folder.files) is not None:
+            return False
+        started = read_first_event(location.path, folder.files)
+        if started.parent is not None and _is_open(folder, started.parent.workflow_id):
+            return False
+        return not request.due or _is_due(folder, location)
+    except AionError:
+        # `_resume` meets the same trouble and reports it.
+        return True
+
+
+def _is_open(folder: HistoriesFolder, workflow_id: str) -> bool:
+    runs = folder.runs_of(workflow_id)
+    return bool(runs) and recorded_end(runs[-1].path, folder.files) is None
+
+
+def _is_due(folder: HistoriesFolder, location: RunLocation) -> bool:
+    """Say whether a run can move now: it has messages, or work, or a timer that is due."""
+    if Inbox(folder, location.workflow_id).names():
+        return True
+    summary = summarise(read_history(location.path, folder.files))
+    now = instants.format_instant(WallClock().micros())
+    return summary.status is RunStatus.RUNNING or (summary.next_wake_at or "9999") <= now
+
+
+def _resume(settings: Settings, request: ResumeRequest, folder: HistoriesFolder, location: RunLocation) -> int:
+    """Go on with one run, and print its line."""
+    try:
+        end = _run(settings, request, folder, location)
+    except OwnedElsewhereError as error:
+        output.write_json_line(msgspec.json.encode({"run": location.workflow_id, "skipped": error.message}))
+        return ExitCode.OK
+    except AionError as error:
+        output.write_stderr(render.error_text(error, settings, color=output.stderr_takes_color(settings)))
+        document = {"run": location.workflow_id, "error": render.error_document(error, settings)}
+        output.write_json_line(msgspec.json.encode(document))
+        return output.exit_code_of(error)
+    output.write_json_line(msgspec.json.encode(end_document(end)))
+    if end.reason is SuspendReason.INTERRUPTED:
+        return ExitCode.SIGINT
+    if end.reason is SuspendReason.TERMINATED:
+        return ExitCode.SIGTERM
+    return ExitCode.WORKFLOW_FAILED if end.status is RunStatus.FAILED else ExitCode.OK
+
+
+def _run(settings: Settings, request: ResumeRequest, folder: HistoriesFolder, location: RunLocation) -> RunEnd:
+    folder.require_own(location)
+    started = read_first_event(location.path, folder.files)
+    definition = code_of(settings, started, request.workflow)
+    connect_output()
+    paths = SourcePaths(str(Path.cwd()))
+    with progress_view(settings) as view:
+        shop = Workshop(
+            folder=folder,
+            clock=WallClock(),
+            paths=paths,
+            activities=ActivityRunner(paths, max_concurrency=request.max_concurrency, grace_s=request.grace_s),
+            listener=view.on_events,
+            notice=output.warn,
+            settings=RunSettings(grace_s=request.grace_s, stop_when_blocked=True),
+        )
+        return asyncio.run(_drive(shop, definition, started, request.max_wait_s))
+
+
+async def _drive(
+    shop: Workshop, definition: WorkflowDefinition[..., Any], started: ev.WorkflowStarted, max_wait_s: float | None
+) -> RunEnd:
+    runner = LocalRuns(shop).runner(started.workflow_id)
+    loop = asyncio.get_running_loop()
+    for number, reason in _STOPS.items():
+        loop.add_signal_handler(number, runner.suspend, reason)
+    if max_wait_s is not None:
+        loop.call_later(max_wait_s, runner.suspend, SuspendReason.MAX_WAIT)
+    return await runner.run(definition, started)

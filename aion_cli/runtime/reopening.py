@@ -1,0 +1,84 @@
+"""Reopening a closed run: from where, and by whom; design.md, "Reopening"."""
+
+from __future__ import annotations
+
+from aion_cli.core import events as ev
+from aion_cli.errors import WrongStateError
+from aion_cli.runtime.delivery import Notice, report_torn_tail
+from aion_cli.runtime.folder import HistoriesFolder
+from aion_cli.runtime.journal import JsonlStore
+from aion_cli.runtime.ownership import Role, take
+from aion_cli.runtime.reading import read_history
+from aion_cli.runtime.recorder import Recorder
+from aion_cli.runtime.wall import Clock, instant
+
+_FINAL = (ev.WorkflowCompleted, ev.WorkflowContinuedAsNew)
+
+
+def reopen(
+    folder: HistoriesFolder, workflow_id: str, *, from_seq: int | None, reason: str, clock: Clock, notice: Notice
+) -> int:
+    """Append WorkflowReopened to a run that failed, was cancelled, terminated or timed out. Returns where from.
+
+    from_seq: the first event that is superseded; None: the terminal event, or after a cancellation its request.
+    Raises WrongStateError for a run that is open, completed or continued, and for an event that cannot be one to reopen
+    from; OwnedElsewhereError, NoSuchRunError.
+    """
+    with take(folder, workflow_id, Role.REOPEN):
+        location = folder.latest(workflow_id)
+        folder.require_own(location)
+        candidates = _Candidates()
+        for event in read_history(location.path, folder.files):
+            candidates.observe(event)
+        superseded_from = candidates.choose(workflow_id, from_seq)
+        store = JsonlStore.open_to_write(location.path, folder.files)
+        try:
+            report_torn_tail(store, notice)
+            event = ev.WorkflowReopened(superseded_from=superseded_from, reason=reason)
+            Recorder(store).append([event], instant(clock))
+        finally:
+            store.close()
+    return superseded_from
+
+
+class _Candidates:
+    """The events of a history that a reopen may start from."""
+
+    def __init__(self) -> None:
+        self._last: ev.Event | None = None
+        self._cancel_request: int | None = None
+        self._allowed: set[int] = set()
+
+    def observe(self, event: ev.Event) -> None:
+        self._last = event
+        match event:
+            case ev.WorkflowReopened():
+                self._cancel_request = None
+            case ev.WorkflowCancelRequested():
+                if self._cancel_request is None:
+                    self._cancel_request = event.seq
+                self._allowed.add(event.seq)
+            case ev.ActivityFailed(next_attempt_at=None) | ev.ChildWorkflowFailed():
+                self._allowed.add(event.seq)
+            case _ if isinstance(event, ev.TERMINAL_EVENTS):
+                self._allowed.add(event.seq)
+            case _:
+                pass
+
+    def choose(self, workflow_id: str, from_seq: int | None) -> int:
+        last = self._last
+        if last is None or not isinstance(last, ev.TERMINAL_EVENTS):
+            raise WrongStateError(f"{workflow_id} is open", hint=f"go on with it: aion resume {workflow_id}")
+        if isinstance(last, _FINAL):
+            done = "completed" if isinstance(last, ev.WorkflowCompleted) else "continued as a new run"
+            raise WrongStateError(f"{workflow_id} has {done}, and cannot be reopened", hint="start a new run")
+        if from_seq is None:
+            if isinstance(last, ev.WorkflowCancelled) and self._cancel_request is not None:
+                return self._cancel_request
+            return last.seq
+        if from_seq not in self._allowed:
+            raise WrongStateError(
+                f"{workflow_id} cannot be reopened from event {from_seq}",
+                hint="name a terminal event, a cancel request, or the failure of an activity or a child",
+            )
+        return from_seq
