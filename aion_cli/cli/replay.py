@@ -1,156 +1,149 @@
-"""`aion replay`: audit histories against today's code, touching nothing."""
+"""`aion replay`: audit histories against today's code, touching nothing but the file that --junit names."""
 
 from __future__ import annotations
 
-import glob
-import itertools
-from collections import deque
-from collections.abc import Iterable, Iterator
+import importlib
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from aion_cli.cli import output, render
-from aion_cli.cli.code import code_of
-from aion_cli.cli.output import ExitCode
+from aion_cli.cli.audit import Auditor
+from aion_cli.cli.code import CodeFinder
+from aion_cli.cli.named import Named, named_histories
 from aion_cli.cli.requests import ReplayRequest
 from aion_cli.cli.settings import OutputMode, Settings
+from aion_cli.cli.steps import StepObjects, StepRows
 from aion_cli.cli.terminal import visible
-from aion_cli.core import events as ev
-from aion_cli.core.cursor import HistoryCursor
-from aion_cli.core.replay import Boundary, Replay
-from aion_cli.core.source import SourcePaths
-from aion_cli.errors import (
-    AionError,
-    DamagedHistoryError,
-    HistoryShapeError,
-    NonDeterminismError,
-    NoSuchRunError,
-    UnsupportedFormatError,
-)
+from aion_cli.cli.verdicts import Case, VerdictTable, exit_code, verdict_of
+from aion_cli.errors import AionError, NonDeterminismError, NoSuchRunError, UsageError
 from aion_cli.runtime.folder import HistoriesFolder
-from aion_cli.runtime.reading import HistoryReader, find_reopens, read_first_event, read_history
 
-_FIRST_APPLIES = (ExitCode.DAMAGED, ExitCode.NON_DETERMINISM, ExitCode.NO_SUCH_RUN)
-
-
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the audit of one history found.
-
-    verdict: clean (closed), open (clean so far), diverged, damaged, or missing. head: digest of the last line.
-    """
-
-    run: str
-    verdict: str
-    events: int = 0
-    head: str = ""
-    error: dict[str, object] | None = None
+_SEED_HINT = (
+    "under the hash seed of this process alone: something iterates over a set, or over what was made from one; sort it"
+)
 
 
 def replay_command(settings: Settings, request: ReplayRequest) -> int:
-    """Audit every history that was named; returns the exit code of the first that applies of 5, 4, 7, 0."""
+    """Audit every history that was named; returns the first exit code that applies of 5, 4, 7, others, 0."""
     folder = HistoriesFolder(settings.histories)
-    codes: set[int] = set()
-    explained = False
-    verdicts: list[Verdict] = []
-    for run, path in _histories(folder, request.runs):
-        try:
-            verdict = audit(settings, request, folder, run, path)
-        except AionError as error:
-            codes.add(output.exit_code_of(error))
-            verdict = Verdict(run, _verdict_of(error), error=render.error_document(error, settings))
-            if not explained or not isinstance(error, NonDeterminismError):
-                output.write_stderr(render.error_text(error, settings, color=output.stderr_takes_color(settings)))
-            explained = explained or isinstance(error, NonDeterminismError)
-        verdicts.append(verdict)
-        if settings.output is OutputMode.JSONL:
-            output.write_json_line(msgspec.json.encode(verdict))
-        elif settings.output is OutputMode.HUMAN:
-            output.write_text(_line(verdict))
-    if settings.output is OutputMode.JSON:
-        output.write_json(verdicts)
-    return _exit_code(codes)
+    named = named_histories(folder, request.runs)
+    if request.expect_head is not None and len(named) > 1:
+        raise UsageError(f"--expect-head is the head of one history, and {len(named)} are named")
+    junit = None if request.junit is None else _late("reports").JUnitFile(Path(request.junit))
+    auditor = Auditor(
+        CodeFinder(settings, request.workflow), folder.files, to_seq=request.to_seq, expect_head=request.expect_head
+    )
+    cases = _audited(settings, request, auditor, named)
+    if request.hash_seeds:
+        cases = _under_seeds(settings, request, list(cases))
+    report = _Report(settings, request, [each.run for each in named])
+    for case in cases:
+        report.add(case)
+    if not report.cases:
+        raise NoSuchRunError(" ".join(request.runs))
+    report.finish()
+    if junit is not None:
+        junit.write(report.cases, settings)
+    return exit_code(case.error for case in report.cases if case.error is not None)
 
 
-def _exit_code(codes: set[int]) -> int:
-    for code in _FIRST_APPLIES:
-        if code in codes:
-            return code
-    return min(codes, default=ExitCode.OK)
-
-
-def _verdict_of(error: AionError) -> str:
-    match error:
-        case NonDeterminismError():
-            return "diverged"
-        case DamagedHistoryError() | UnsupportedFormatError() | HistoryShapeError():
-            return "damaged"
-        case NoSuchRunError():
-            return "missing"
-        case _:
-            return "not replayed"
-
-
-def _line(verdict: Verdict) -> str:
-    head = f"  {verdict.events} events, head {verdict.head}" if verdict.head else ""
-    return f"{verdict.verdict:<9} {visible(verdict.run)}{head}"
-
-
-def _histories(folder: HistoriesFolder, runs: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
-    """Expand ids, files, folders and globs to (what to call it, path); path None: to be looked up as an id."""
-    for run in runs:
-        path = Path(run)
-        if path.is_dir():
-            yield from ((str(found), found) for found in sorted(path.glob("*.jsonl")))
-        elif glob.has_magic(run) and not path.exists():
-            found = sorted(glob.glob(run, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
-            if not found:
-                yield run, None
-            yield from ((name, Path(name)) for name in found if name.endswith(".jsonl"))
+def _audited(settings: Settings, request: ReplayRequest, auditor: Auditor, named: list[Named]) -> Iterator[Case]:
+    """Audit one history after the other, each when its verdict is asked for."""
+    for each in named:
+        begun = time.monotonic()
+        steps: list[msgspec.Raw] = []
+        if request.step:
+            if settings.output is OutputMode.HUMAN and len(named) > 1:
+                output.write_text(visible(each.run))
+            watch = _watch(settings, each.run, steps)
+            audit = auditor.audit(each, watch.observe)
+            watch.end(audit.standing)
         else:
-            yield run, None
+            audit = auditor.audit(each)
+        if each.listed and isinstance(audit.error, NoSuchRunError):
+            output.say(settings, f"{each.run} holds no run yet")
+            continue
+        verdict = verdict_of(audit, settings)
+        if request.step and settings.output is OutputMode.JSON:
+            verdict = msgspec.structs.replace(verdict, steps=steps)
+        yield Case(verdict, audit.error, time.monotonic() - begun)
 
 
-def audit(settings: Settings, request: ReplayRequest, folder: HistoriesFolder, run: str, path: Path | None) -> Verdict:
-    """Replay one history. Raises NonDeterminismError, DamagedHistoryError … with what was found."""
-    path = path or folder.find(run).path
-    started = read_first_event(path, folder.files)
-    reader = read_history(path, folder.files)
-    try:
-        definition = code_of(settings, started, request.workflow)
-        boundary = _replay(path, reader, folder, definition, request.to_seq)
-    except NonDeterminismError as error:
-        error.where = (str(path),)
-        _require_whole(path, folder)
-        raise
-    head = reader.head.digest.hex()
-    if request.expect_head is not None and request.to_seq is None and head != request.expect_head:
-        raise DamagedHistoryError(
-            path=str(path),
-            line=reader.head.seq,
-            reason=f"its head is {head}, and {request.expect_head} was expected",
-            hint="lines are missing from its end, or were added; compare it with a copy",
-        )
-    verdict = "open" if boundary.closed_by is None else "clean"
-    return Verdict(run, verdict, boundary.events, head)
+def _watch(settings: Settings, run: str, steps: list[msgspec.Raw]) -> StepRows | StepObjects:
+    match settings.output:
+        case OutputMode.HUMAN:
+            return StepRows(output.write_text, width=output.stdout_width(), color=output.stdout_takes_color(settings))
+        case OutputMode.JSONL:
+            return StepObjects(output.write_json_line, run)
+        case OutputMode.JSON:
+            return StepObjects(lambda step: steps.append(msgspec.Raw(step)), run)
 
 
-def _replay(
-    path: Path, reader: HistoryReader, folder: HistoriesFolder, definition: Any, to_seq: int | None
-) -> Boundary:
-    events: Iterable[ev.Event] = reader
-    reopens = find_reopens(path, folder.files)
-    if to_seq is not None:
-        events = itertools.takewhile(lambda event: event.seq <= to_seq, reader)
-        reopens = [reopen for reopen in reopens if reopen.seq <= to_seq]
-    replay = Replay(HistoryCursor(events, reopens), definition, paths=SourcePaths(str(Path.cwd())))
-    try:
-        return replay.run()
-    finally:
-        replay.execution.close()
+def _under_seeds(settings: Settings, request: ReplayRequest, cases: list[Case]) -> Iterator[Case]:
+    """Replay all of them once more under each of --hash-seeds, and yield the worse verdicts."""
+    seeds = range(1, request.hash_seeds + 1)
+    replay: Any = _late("seeds").SeededReplay(settings, request.runs, workflow=request.workflow, to_seq=request.to_seq)
+    wrong = replay.disagreements(seeds)
+    for case in cases:
+        found = wrong.get(case.verdict.history, [])
+        match case.error:
+            case None if found:
+                yield case.worsened(found[0].seed, found[0].error, settings)
+            case NonDeterminismError() as error if len(found) < len(seeds):
+                if found:
+                    yield case.worsened(found[0].seed, found[0].error, settings)
+                    continue
+                error.hint = _SEED_HINT
+                yield case.worsened(None, error, settings)
+            case _:
+                yield case  # whatever the seed is
 
 
-def _require_whole(path: Path, folder: HistoriesFolder) -> None:
-    """Damage further down matters more than a divergence: what was compared may not be what was written."""
-    deque(read_history(path, folder.files), maxlen=0)
+class _Report:
+    """Prints verdicts as they come, and what is wrong: the first divergence in full, everything else once."""
+
+    def __init__(self, settings: Settings, request: ReplayRequest, runs: list[str]) -> None:
+        self.cases: list[Case] = []
+        self._settings = settings
+        self._annotates = request.github
+        self._table = VerdictTable(settings, runs)
+        self._explained: set[str] = set()
+        self._untold = 0
+
+    def add(self, case: Case) -> None:
+        """Print one verdict."""
+        self.cases.append(case)
+        if self._settings.output is OutputMode.JSONL:
+            output.write_json_line(msgspec.json.encode(case.verdict))
+        elif self._settings.output is OutputMode.HUMAN:
+            output.write_text(self._table.line(case.verdict))
+        if case.error is not None:
+            self._explain(case.error)
+
+    def _explain(self, error: AionError) -> None:
+        if self._annotates:
+            output.write_stderr(_late("reports").annotation(error, self._settings))
+        # Of many divergences the first is explained; the others are often the same change of the code.
+        kind = NonDeterminismError.code if isinstance(error, NonDeterminismError) else str(error)
+        if kind in self._explained and not self._settings.verbose:
+            self._untold += isinstance(error, NonDeterminismError)
+            return
+        self._explained.add(kind)
+        color = output.stderr_takes_color(self._settings)
+        output.write_stderr(render.error_text(error, self._settings, color=color))
+
+    def finish(self) -> None:
+        """Print what comes last."""
+        if self._settings.output is OutputMode.JSON:
+            output.write_json([case.verdict for case in self.cases])
+        if self._untold:
+            output.say(self._settings, f"{self._untold} more diverged; -v explains each")
+
+
+def _late(module: str) -> Any:
+    """Import what only some options need."""
+    return importlib.import_module(f"aion_cli.cli.{module}")

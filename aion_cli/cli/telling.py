@@ -18,10 +18,13 @@ class _StderrLines(logging.Handler):
         sys.stderr.write(f"{record.levelname.lower()}: {self.format(record)}\n")
 
 
+def _never() -> bool:
+    return False
+
+
 def connect_output(*, show_replay: bool = False) -> None:
     """Send the log of workflows to stderr, and hold back what a replay repeats unless show_replay."""
-    if not show_replay:
-        mute_while(is_replaying)
+    mute_while(_never if show_replay else is_replaying)
     # Only code that imported `log` can have used it, and then the logging module is loaded already.
     api = sys.modules.get(_API)
     if api is not None:

@@ -48,6 +48,18 @@ def load_target(target: str, workflows_dir: Path, cwd: Path) -> Workflow:
     return _by_name(target, workflows_dir, cwd)
 
 
+def load_for_type(target: str, workflow_type: str, workflows_dir: Path, cwd: Path) -> Workflow:
+    """Return the workflow that TARGET names for a recorded run: of a file without a name, the one of its type.
+
+    Otherwise as load_target, so that a workflow may have been renamed since. Raises WorkflowCodeError.
+    """
+    if target.endswith(".py"):
+        module = _import_file(_find_file(target, workflows_dir, cwd), cwd)
+        if any(known.name == workflow_type for known in _own_workflows(module)):
+            return _pick(module, workflow_type, target)
+    return load_target(target, workflows_dir, cwd)
+
+
 def load_registered(workflow_type: str, workflows_dir: Path, cwd: Path) -> Workflow:
     """Return the workflow that is registered under a name in the workflows folder. Raises WorkflowCodeError."""
     files = _files_defining(workflow_type, workflows_dir)

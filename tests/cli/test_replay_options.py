@@ -1,0 +1,460 @@
+"""The options of `aion replay`, many runs at once, and what its verdicts look like."""
+
+from __future__ import annotations
+
+import json
+import os
+import xml.etree.ElementTree as Xml
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aion_cli.cli import audit
+from aion_cli.cli.code import CodeFinder
+from aion_cli.cli.named import named_histories
+from aion_cli.cli.settings import Settings
+from aion_cli.core.events import Event
+from aion_cli.core.lines import ZERO_DIGEST, encode_line
+from aion_cli.runtime.files import Files
+from aion_cli.runtime.folder import HistoriesFolder
+from aion_cli.runtime.reading import HistoryReader
+from tests.builders import completed, ended, history, scheduled, started
+from tests.cli.support import Project
+
+ORDER = """
+    @activity
+    async def charge(sku: str) -> str:
+        note(f"charge {sku}")
+        return f"receipt-{sku}"
+
+    @activity
+    async def bill(sku: str) -> str:
+        return f"bill-{sku}"
+
+    go = Signal("go", bool)
+
+    @workflow
+    async def order(sku: str) -> str:
+        return await charge(sku)
+
+    @workflow
+    async def basket(skus: list[str]) -> int:
+        for sku in skus:
+            await order(sku)
+        return len(skus)
+
+    @workflow
+    async def waits() -> bool:
+        return await go.receive()
+"""
+
+
+@pytest.fixture
+def orders(project: Project) -> Project:
+    """Three runs: two that are closed, and one that waits."""
+    project.write(ORDER)
+    for n, sku in ((1, "A1"), (2, "B2")):
+        assert project.here("run", "order", "--id", f"order-{n}", "--input", f'"{sku}"').code == 0
+    assert project.here("run", "waits", "--id", "waits-1", "--until-blocked").code == 3
+    return project
+
+
+def change(project: Project, old: str, new: str) -> None:
+    """Change the code of the workflows."""
+    path = project.root / "workflows/order.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def damage(path: Path, line: int) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[line - 1] = lines[line - 1].replace(b'"seq"', b'"sqe"')
+    path.write_bytes(b"".join(lines))
+
+
+def write(path: Path, *events: Event) -> None:
+    """Write a history."""
+    digest, lines = ZERO_DIGEST, b""
+    for event in history(*events):
+        line, digest = encode_line(event, digest)
+        lines += line
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(lines)
+
+
+def test_many_runs_get_a_line_each_in_the_order_they_were_named(orders: Project) -> None:
+    done = orders.here("replay", "waits-1", "order-2", "order-1.jsonl", "histories/order-1.jsonl")
+    assert (done.code, done.stderr) == (0, "")
+    assert [line.split()[:4] for line in done.stdout.splitlines()] == [
+        ["open", "waits-1", "1", "events,"],
+        ["clean", "order-2", "5", "events,"],
+        ["clean", "order-1.jsonl", "5", "events,"],
+    ]
+
+
+def test_the_line_of_a_clean_run_ends_with_the_digest_of_its_last_line(orders: Project) -> None:
+    done = orders.here("replay", "order-1")
+    head = json.loads(orders.history("order-1").read_bytes().splitlines()[-1])["h"]
+    assert done.stdout == f"clean     order-1  5 events, head {head}\n"
+
+
+def test_json_is_one_array_and_jsonl_one_object_a_line(orders: Project) -> None:
+    array = orders.here("replay", "order-1", "waits-1", "-o", "json").document
+    lines = orders.here("replay", "order-1", "waits-1", "-o", "jsonl").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == array
+    assert [(each["run"], each["history"], each["verdict"], each["error"]) for each in array] == [
+        ("order-1", "histories/order-1.jsonl", "clean", None),
+        ("waits-1", "histories/waits-1.jsonl", "open", None),
+    ]
+
+
+def test_a_folder_means_all_that_is_below_it_but_nothing_in_hidden_folders(orders: Project) -> None:
+    assert orders.here("run", "basket", "--id", "basket-1", "--input", '["C3"]').code == 0
+    write(orders.root / "histories/golden/old.jsonl", started("A1"))
+    write(orders.root / "histories/.aion/torn/order-1.jsonl", started("A1"))
+    (orders.root / "histories/notes.txt").write_text("not a history")
+    done = orders.here("replay", "histories")
+    assert (done.code, done.stderr) == (0, "")
+    assert [line.split()[1] for line in done.stdout.splitlines()] == [
+        "histories/basket-1.1-2.jsonl" if name == "child" else f"histories/{name}.jsonl"
+        for name in ("basket-1", "child", "order-1", "order-2", "waits-1", "golden/old")
+    ]
+
+
+def test_continuations_come_in_the_order_of_their_numbers(project: Project) -> None:
+    project.write(ORDER)
+    for name in ("order-1@10", "order-1@2", "order-1"):
+        write(project.history(name), started("A1"))
+    done = project.here("replay", "histories/")
+    assert [line.split()[1] for line in done.stdout.splitlines()] == [
+        f"histories/{name}.jsonl" for name in ("order-1", "order-1@2", "order-1@10")
+    ]
+
+
+def test_a_file_in_a_folder_that_holds_no_run_yet_is_mentioned_and_no_verdict(orders: Project) -> None:
+    orders.history("empty").touch()
+    done = orders.here("replay", "histories")
+    assert (done.code, done.stderr) == (0, "histories/empty.jsonl holds no run yet\n")
+    assert "empty" not in done.stdout
+    assert orders.here("replay", "histories/empty.jsonl").code == 7
+
+
+@pytest.mark.parametrize("folder", ["bare", "only-an-empty-file"])
+def test_a_folder_without_a_run_is_no_such_run(project: Project, folder: str) -> None:
+    (project.root / "bare").mkdir()
+    (project.root / "only-an-empty-file").mkdir()
+    (project.root / "only-an-empty-file/x.jsonl").touch()
+    assert project.here("replay", folder).code == 7
+
+
+def test_a_folder_that_cannot_be_read_does_not_pass_for_an_empty_one(
+    orders: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (orders.root / "histories/closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: str) -> Iterator[os.DirEntry[str]]:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    done = orders.here("replay", "histories")
+    assert (done.code, done.stderr) == (10, "error[storage]: cannot list histories/closed: Permission denied\n")
+    assert "not replayed  histories/closed" in done.stdout
+
+
+def test_globs_match_ids_of_runs_and_paths(orders: Project) -> None:
+    assert [line.split()[1] for line in orders.here("replay", "order-*").stdout.splitlines()] == ["order-1", "order-2"]
+    paths = orders.here("replay", "hist*/order-[12].jsonl", "**/waits*.jsonl").stdout.splitlines()
+    assert [line.split()[1] for line in paths] == [
+        f"histories/{name}.jsonl" for name in ("order-1", "order-2", "waits-1")
+    ]
+
+
+def test_a_glob_that_matches_nothing_is_missing(orders: Project) -> None:
+    done = orders.here("replay", "nope-*")
+    assert (done.code, done.stdout.split()[:2]) == (7, ["missing", "nope-*"])
+    assert "no run and no .jsonl file matches" in done.stderr
+
+
+def test_an_id_wins_over_a_folder_of_that_name_and_a_slash_means_the_folder(orders: Project) -> None:
+    (orders.root / "order-1").mkdir()
+    assert orders.here("replay", "order-1").stdout.startswith("clean     order-1 ")
+    assert orders.here("replay", "order-1/").code == 7
+
+
+def test_the_first_divergence_is_explained_and_the_others_have_their_line(orders: Project) -> None:
+    change(orders, "return await charge(sku)", "return await bill(sku)")
+    done = orders.here("replay", "order-1", "order-2", "waits-1")
+    assert done.code == 4
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["diverged", "diverged", "open"]
+    assert "order-1  5 events, at event 2" in done.stdout
+    place = orders.line_of("return await bill(sku)")
+    assert done.stderr == (
+        "error[non-determinism]: order-1 no longer matches its history\n"
+        '  histories/order-1.jsonl:2   recorded: activity "charge" (0) with "A1"\n'
+        f'  {place.ljust(len("histories/order-1.jsonl:2"))}   asks for: activity "bill" (0) with "A1"\n'
+        '  hint: restore the call, guard the change with patched("…"), or start afresh under another id: '
+        "aion run … --id NEW\n"
+        "1 more diverged; -v explains each\n"
+    )
+    assert orders.here("replay", "order-1", "order-2", "-v").stderr.count("error[non-determinism]") == 2
+
+
+def test_the_exit_code_is_the_first_of_damage_divergence_and_missing(orders: Project) -> None:
+    change(orders, "return await charge(sku)", "return await bill(sku)")
+    assert orders.here("replay", "nope", "waits-1").code == 7
+    assert orders.here("replay", "nope", "waits-1", "order-1").code == 4
+    damage(orders.history("waits-1"), 1)
+    done = orders.here("replay", "nope", "order-1", "waits-1")
+    assert (done.code, [line.split()[0] for line in done.stdout.splitlines()]) == (
+        5,
+        ["missing", "diverged", "damaged"],
+    )
+
+
+def test_damage_below_a_divergence_wins(orders: Project) -> None:
+    change(orders, "return await charge(sku)", "return await bill(sku)")
+    damage(orders.history("order-1"), 5)
+    done = orders.here("replay", "order-1")
+    assert (done.code, done.stdout.split()[0]) == (5, "damaged")
+    assert "histories/order-1.jsonl:5" in done.stderr
+    assert "non-determinism" not in done.stderr
+
+
+def test_damage_wins_where_there_is_no_code_and_otherwise_that_is_exit_code_2(orders: Project) -> None:
+    (orders.root / "workflows/order.py").unlink()
+    done = orders.here("replay", "order-1")
+    assert (done.code, done.stdout.split()[:2]) == (2, ["not", "replayed"])
+    assert "error[workflow-code]: there is no code for workflow order" in done.stderr
+    damage(orders.history("order-1"), 5)
+    assert orders.here("replay", "order-1").code == 5
+
+
+def test_to_leaves_out_what_came_later_but_not_the_check_of_the_file(orders: Project) -> None:
+    change(orders, "return await charge(sku)", 'return "other" + await charge(sku)')
+    assert orders.here("replay", "order-1").code == 4
+    done = orders.here("replay", "order-1", "--to", "4")
+    assert (done.code, done.stdout.split()[0]) == (0, "open")
+    damage(orders.history("order-1"), 5)
+    assert orders.here("replay", "order-1", "--to", "4").code == 5
+
+
+def test_the_expected_head_is_asked_of_one_history_alone(orders: Project) -> None:
+    head = orders.here("replay", "order-1", "-o", "json").document[0]["head"]
+    assert orders.here("replay", "order-1", "--expect-head", head.upper()).code == 0
+    assert orders.here("replay", "order-1", "--expect-head", head, "--to", "2").code == 0
+    refused = orders.here("replay", "order-2", "--expect-head", head)
+    assert (refused.code, refused.stdout.split()[0]) == (5, "damaged")
+    assert f"and {head} was expected" in refused.stderr
+    both = orders.here("replay", "order-1", "order-2", "--expect-head", head)
+    assert (both.code, both.stdout) == (2, "")
+
+
+def test_a_missing_last_line_is_noticed_even_where_the_code_diverges(orders: Project) -> None:
+    head = orders.here("replay", "order-1", "-o", "json").document[0]["head"]
+    path = orders.history("order-1")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    change(orders, "return await charge(sku)", "return await bill(sku)")
+    assert orders.here("replay", "order-1").code == 4
+    assert orders.here("replay", "order-1", "--expect-head", head).code == 5
+
+
+def test_a_torn_tail_is_ignored_and_said(orders: Project) -> None:
+    path = orders.history("order-1")
+    path.write_bytes(path.read_bytes()[:-10])
+    done = orders.here("replay", "order-1")
+    assert done.code == 0
+    assert done.stdout.startswith("open      order-1  4 events, ")
+    assert "torn bytes ignored" in done.stdout
+
+
+def test_step_pairs_each_event_with_its_command_and_ends_with_what_is_not_recorded(orders: Project) -> None:
+    done = orders.here("replay", "order-1", "--step", "--to", "2")
+    place = orders.line_of("return await charge(sku)")
+    assert done.code == 0
+    assert [line.split() for line in done.stdout.splitlines()[:-1]] == [
+        ["seq", "event", "asked", "by", "at", "what"],
+        ["1", "WorkflowStarted", "order", '"A1"'],
+        ["2", "ActivityScheduled", "RunActivity", place, "charge", "(0)", '"A1"'],
+    ]
+    waiting = orders.here("replay", "waits-1", "--step").stdout.splitlines()
+    assert waiting[-2].split()[:4] == ["not", "recorded", "AwaitSignal", orders.line_of("await go.receive()")]
+    open_at = orders.here("replay", "order-1", "--step", "--to", "1").stdout.splitlines()
+    assert open_at[-2].split()[:4] == ["not", "recorded", "RunActivity", place]
+
+
+def test_step_stops_where_the_code_parts_from_its_history(orders: Project) -> None:
+    change(orders, "return await charge(sku)", 'return "" if await charge(sku) else ""')
+    done = orders.here("replay", "order-1", "--step")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["seq", "1", "2", "3", "diverged"]
+    assert done.code == 4
+
+
+def test_step_has_a_form_for_scripts(orders: Project) -> None:
+    lines = [json.loads(line) for line in orders.here("replay", "order-1", "--step", "-o", "jsonl").stdout.splitlines()]
+    (verdict,) = orders.here("replay", "order-1", "--step", "-o", "json").document
+    assert verdict["steps"] == lines[:-1]
+    assert lines[-1]["verdict"] == "clean"
+    assert lines[1] == {
+        "run": "order-1",
+        "seq": 2,
+        "event": "ActivityScheduled",
+        "command": "RunActivity",
+        "at": orders.line_of("return await charge(sku)"),
+        "what": 'charge (0)  "A1"',
+    }
+
+
+SET_ORDER = """
+    @activity
+    async def ship(sku: str) -> str:
+        return sku
+
+    @workflow
+    async def parcels() -> int:
+        skus = {"A1", "B2", "C3", "D4", "E5", "F6", "G7", "H8"}
+        for sku in skus:
+            await ship(sku)
+        return len(skus)
+"""
+
+
+def test_hash_seeds_find_what_one_replay_misses_and_name_the_seed(project: Project) -> None:
+    project.write(SET_ORDER)
+    seed_7 = {"PYTHONHASHSEED": "7"}
+    assert project.aion("run", "parcels", "--id", "p", environ=seed_7).code == 0
+    assert project.aion("replay", "p", environ=seed_7).code == 0
+    done = project.aion("replay", "p", "--hash-seeds", "2", environ=seed_7)
+    assert done.code == 4
+    assert done.stdout.startswith("diverged  p  ")
+    assert ", PYTHONHASHSEED=1, " in done.stdout
+    assert done.stderr.startswith("error[non-determinism]: p does not match its history under PYTHONHASHSEED=1\n")
+    assert project.line_of("await ship(sku)") in done.stderr
+    assert "PYTHONHASHSEED=1 aion replay histories/p.jsonl" in done.stderr
+
+
+def test_what_only_the_seed_of_this_process_diverges_under_is_said_so(project: Project) -> None:
+    project.write(SET_ORDER)
+    assert project.aion("run", "parcels", "--id", "p", environ={"PYTHONHASHSEED": "1"}).code == 0
+    done = project.aion("replay", "p", "--hash-seeds", "1", environ={"PYTHONHASHSEED": "7"})
+    assert (done.code, done.stdout.split()[0]) == (4, "diverged")
+    assert "hint: under the hash seed of this process alone" in done.stderr
+
+
+def test_hash_seeds_are_quiet_about_code_that_does_not_depend_on_them(orders: Project) -> None:
+    done = orders.here("replay", "order-1", "waits-1", "--hash-seeds", "2")
+    assert (done.code, done.stderr) == (0, "")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["clean", "open"]
+
+
+def test_a_divergence_under_every_seed_is_not_blamed_on_the_seed(orders: Project) -> None:
+    change(orders, "return await charge(sku)", "return await bill(sku)")
+    (verdict,) = orders.here("replay", "order-1", "--hash-seeds", "2", "-o", "json").document
+    assert (verdict["verdict"], verdict["hash_seed"]) == ("diverged", None)
+    assert "restore the call" in verdict["error"]["hint"]
+
+
+def test_hash_seeds_use_the_folders_and_the_target_that_were_given(orders: Project) -> None:
+    (orders.root / "workflows").rename(orders.root / "elsewhere")
+    (orders.root / "histories").rename(orders.root / "kept")
+    options = ("--histories", "kept", "--workflow", "elsewhere/order.py", "--hash-seeds", "1")
+    assert orders.here("replay", "order-1", *options).code == 0
+
+
+def test_junit_has_a_case_a_history_and_survives_hostile_text(orders: Project) -> None:
+    change(orders, "return await charge(sku)", "return await bill(sku)")
+    hostile = '\x1b[2J<&"\x00\ufffe]]>'
+    write(orders.history("hostile"), started("A1"), scheduled(0, hostile), completed(0, "r"), ended("r"))
+    done = orders.here("replay", "waits-1", "order-1", "hostile", "nope", "--junit", "report.xml")
+    assert done.code == 4
+    suite = Xml.parse(orders.root / "report.xml").getroot()[0]
+    assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["4", "2", "1"]
+    cases = [(case.get("name"), [child.tag for child in case]) for case in suite]
+    assert cases == [("waits-1", []), ("order-1", ["failure"]), ("hostile", ["failure"]), ("nope", ["error"])]
+    failure = suite[1][0]
+    assert failure.get("message") == "order-1 no longer matches its history"
+    assert orders.line_of("return await bill(sku)") in str(failure.text)
+
+
+def test_a_junit_file_that_cannot_be_written_is_told_before_anything_else(orders: Project) -> None:
+    done = orders.here("replay", "order-1", "--junit", "no/such/folder.xml")
+    assert (done.code, done.stdout) == (10, "")
+    assert "cannot write no/such/folder.xml" in done.stderr
+
+
+def test_github_annotates_the_line_of_the_workflow_or_of_the_damage(orders: Project) -> None:
+    change(orders, "return await charge(sku)", "return await bill(sku)")
+    damage(orders.history("order-2"), 3)
+    done = orders.here("replay", "order-1", "order-2", "waits-1", "--github", "-o", "json")
+    annotations = [line for line in done.stderr.splitlines() if line.startswith("::")]
+    file, _, line = orders.line_of("return await bill(sku)").partition(":")
+    assert len(done.document) == 3
+    assert [each.partition("::error ")[2].partition("::")[0] for each in annotations] == [
+        f"file={file},line={line},title=aion replay%3A non-determinism",
+        "file=histories/order-2.jsonl,line=3,title=aion replay%3A damaged",
+    ]
+    assert '%0A  histories/order-1.jsonl:2   recorded: activity "charge" (0)' in annotations[0]
+
+
+def test_a_history_cannot_smuggle_in_a_workflow_command(orders: Project) -> None:
+    hostile = "x\n::set-output name=a::b\r::error::100%"
+    write(orders.history("hostile"), started("A1"), scheduled(0, hostile))
+    done = orders.here("replay", "hostile", "--github")
+    assert [line[:8] for line in done.stderr.splitlines() if line.startswith("::")] == ["::error "]
+    assert "100%25" in done.stderr
+
+
+def test_a_file_as_workflow_means_the_workflow_of_the_recorded_type_in_it(orders: Project) -> None:
+    (orders.root / "workflows").rename(orders.root / "elsewhere")
+    done = orders.here("replay", "order-1", "waits-1", "--workflow", "elsewhere/order.py")
+    assert (done.code, done.stderr) == (0, "")
+    named = orders.here("replay", "waits-1", "--workflow", "elsewhere/order.py:order")
+    assert named.code == 4
+
+
+def test_what_workflow_code_prints_is_not_repeated_unless_asked_for(orders: Project) -> None:
+    change(orders, "return await charge(sku)", "print('here again')\n    return await charge(sku)")
+    assert orders.here("replay", "order-1").stderr == ""
+    assert orders.here("replay", "order-1", "-v").stderr == "here again\n"
+
+
+def test_replay_leaves_everything_as_it_was_and_takes_no_lock(orders: Project) -> None:
+    before = orders.snapshot(), sorted(orders.root.rglob("*"))
+    assert orders.here("replay", "histories", "--step").code == 0
+    assert (orders.snapshot(), sorted(orders.root.rglob("*"))) == before
+
+
+def test_a_long_history_is_read_no_further_than_matching_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: Project
+) -> None:
+    readers: list[HistoryReader] = []
+
+    class Watched(HistoryReader):
+        def __init__(self, path: Path, files: Files) -> None:
+            super().__init__(path, files)
+            readers.append(self)
+
+    project.write("""
+        @activity
+        async def step(n: int) -> None: ...
+
+        @workflow
+        async def loops(n: int) -> None:
+            for k in range(n):
+                await step(k)
+    """)
+    steps = [event for n in range(50) for event in (scheduled(n, "step", n), completed(n))]
+    write(project.history("loops"), started(50, workflow_type="loops"), *steps, ended())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(audit, "HistoryReader", Watched)
+    (named,) = named_histories(HistoriesFolder(Path("histories")), ["loops"])
+    auditor = audit.Auditor(CodeFinder(Settings(Path("histories"), Path("workflows")), None), Files())
+
+    ahead: list[int] = []
+    found = auditor.audit(named, lambda event, _: ahead.append(readers[0].head.seq - event.seq))
+    assert (found.error, len(ahead)) == (None, 102)
+    assert max(ahead) <= 1
