@@ -6,16 +6,26 @@ the order of time. Nothing here reads a clock; the caller brings the instant.
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_MICROS_A_SECOND = 1_000_000
+_WIDTH_OF_SECOND = len("2026-03-01T09:30:00")
 _WIDTH = len("2026-03-01T09:30:00.000000Z")
 
 
 def format_instant(micros: int) -> str:
     """Write microseconds since the epoch as an instant. Raises OverflowError outside the years 1 to 9999."""
-    return (_EPOCH + timedelta(microseconds=micros)).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(_WIDTH, "0")
+    seconds, rest = divmod(micros, _MICROS_A_SECOND)
+    return f"{_second(seconds)}.{rest:06d}Z"
+
+
+@functools.lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    """Write whole seconds since the epoch, without a zone. Many events fall into one second, and writing it is slow."""
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(_WIDTH_OF_SECOND, "0")
 
 
 def parse_instant(text: str) -> int:

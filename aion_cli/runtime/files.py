@@ -15,6 +15,7 @@ import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
 from aion_cli.errors import StoreError
 
@@ -387,13 +388,23 @@ def ring_doorbell(path: Path, files: Files) -> None:
         files.close(fd)
 
 
-@contextmanager
-def translated(doing: str, path: Path) -> Generator[None]:
+class translated:  # noqa: N801 - used like contextlib's, and a class because each append passes through three of them
     """Turn an OSError into a StoreError. doing: a verb, as in "cannot {doing} {path}"."""
-    try:
-        yield
-    except OSError as error:
-        raise _store_error(doing, path, error) from error
+
+    __slots__ = ("_doing", "_path")
+
+    def __init__(self, doing: str, path: Path) -> None:
+        self._doing = doing
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            raise _store_error(self._doing, self._path, error) from error
 
 
 def _store_error(doing: str, path: Path, error: OSError) -> StoreError:
