@@ -89,6 +89,10 @@ class Seam(Protocol):
         """Return when everything staged so far is on disk, and live effects may begin."""
         ...
 
+    async def admission(self) -> None:
+        """Return when a further attempt may begin: not while the run is paused, and never once it stops."""
+        ...
+
     async def arrive(self, event: E) -> E:
         """Record what the world answered and apply it to the code; returns it stamped, on disk.
 
@@ -217,6 +221,7 @@ class _AttemptLog:
         self._seam = seam
 
     async def started(self, attempt: int) -> None:
+        await self._seam.admission()
         await self._seam.arrive(_started(self._ordinal, attempt, self._seam.worker))
 
     def heartbeat(self, attempt: int, details: msgspec.Raw) -> None:

@@ -37,6 +37,7 @@ from aion_cli.runtime.intake import Intake
 from aion_cli.runtime.mailbox import Mailbox
 from aion_cli.runtime.notes import Notes
 from aion_cli.runtime.recorder import Recorder
+from aion_cli.runtime.stopping import Patience
 from aion_cli.runtime.waits import describe_wait
 from aion_cli.runtime.wall import Clock, instant
 
@@ -114,6 +115,7 @@ class LiveRun:
         self._children: dict[CorrelationKey, SpawnedChild] = {}
         self._waits: list[cmd.Wait] = []
         self._activities: dict[CorrelationKey, int] = {}
+        self._due_at: dict[CorrelationKey, str] = {}
         self._notes = Notes(boundary)
         self._terminal: ev.Event | None = None
         self._deadline: asyncio.Task[None] | None = None
@@ -128,6 +130,7 @@ class LiveRun:
         """
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[Closed | Suspended] = self._loop.create_future()
+        self._patience = Patience(self._settings.grace_s)
         self._mailbox.listen(self._guarded(self._take_messages))
         if suspend_at_once is not None:
             self.suspend(suspend_at_once)
@@ -258,10 +261,11 @@ class LiveRun:
                 reply.set_result(stamped)
         for leg in legs:
             self._launch(leg)
+        self._patience.stir()
         if self._terminal is not None:
             self._finish(self._terminal)
         else:
-            self._loop.call_soon(self._check_quiet)
+            self._loop.call_soon(self.check_quiet)
 
     def _launch(self, leg: _Leg) -> None:
         if isinstance(leg.command, _EFFECTS):
@@ -274,6 +278,8 @@ class LiveRun:
         task = self._loop.create_task(leg.handoff)
         if isinstance(leg.command, _EFFECTS):
             self._tasks[leg.command.key] = task
+            if isinstance(leg.command, cmd.StartTimer):
+                self._due_at[leg.command.key] = leg.command.fire_at
         else:
             self._stray_tasks.add(task)
         task.add_done_callback(lambda done: self._landed(leg.command, done))
@@ -287,6 +293,7 @@ class LiveRun:
         if self._tasks.get(command.key) is task:
             del self._tasks[command.key]
             self._activities.pop(command.key, None)
+            self._due_at.pop(command.key, None)
         self._stray_tasks.discard(task)
         if task.cancelled():
             return
@@ -299,7 +306,7 @@ class LiveRun:
         if isinstance(outcome, HandoffOutcome.WorkflowCompleted):
             self._finish(outcome.event)
         elif not self._end.done():
-            self._check_quiet()
+            self.check_quiet()
 
     def _finish(self, event: ev.Event) -> None:
         if not self._end.done():
@@ -333,6 +340,11 @@ class LiveRun:
     async def durable(self) -> None:
         """Return when everything staged so far is on disk; for the first leg of a handoff."""
         await _until_commit()
+
+    async def admission(self) -> None:
+        """Return when a further attempt may begin; see Seam."""
+        while not self.may_start:
+            await self._patience.until_stirred()
 
     async def arrive(self, event: E) -> E:
         """Record what the world answered, and apply it; see Seam."""
@@ -411,18 +423,23 @@ class LiveRun:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether only timers and signals can move the run."""
+        """Whether only signals and timers that are not due yet can move the run."""
         if self._arrivals or self._pump_due or self._legs or self._stray_tasks or self._suspension is not None:
             return False
         if self._execution.phase is not Phase.RUNNING:
             return False
-        return all(isinstance(key, correlation.Timer) or self._child_is_blocked(key) for key in self._tasks)
+        return all(self._is_yet_to_come(key) or self._child_is_blocked(key) for key in self._tasks)
+
+    def _is_yet_to_come(self, key: CorrelationKey) -> bool:
+        due_at = self._due_at.get(key)
+        return due_at is not None and due_at > instant(self._clock)
 
     def _child_is_blocked(self, key: CorrelationKey) -> bool:
         child = self._children.get(key)
         return child is not None and self.executor.is_child_blocked(child)
 
-    def _check_quiet(self) -> None:
+    def check_quiet(self) -> None:
+        """Look again whether the run is blocked; a child of it may have become so."""
         if self._end.done() or not self.is_blocked:
             return
         self._on_quiet()
@@ -434,36 +451,39 @@ class LiveRun:
         child_ids = {key: child.workflow_id for key, child in self._children.items()}
         return [describe_wait(wait, child_ids) for wait in self._waits]
 
-    def check_quiet(self) -> None:
-        """Look again whether the run is blocked, since a child of it may have become so."""
-        self._check_quiet()
-
     def suspend(self, reason: SuspendReason) -> None:
         """Stop, leaving the run open: nothing new begins, and activities in flight get grace to finish.
 
-        What they come to is recorded. A second call does not wait for them.
+        What they come to is recorded. A second call does not wait for them; nor does one that comes as the run ends.
         """
-        if self._end.done():
-            return
-        if self._suspension is None:
+        if self._suspension is None and not self._end.done():
             self._stopping = True
             self._suspension = self._loop.create_task(self._suspend(reason))
         elif reason is not SuspendReason.MAX_WAIT:
-            self._end.set_result(Suspended(reason))
+            self._suspend_children()
+            self._patience.hurry()
+            if not self._end.done():
+                self._end.set_result(Suspended(reason))
 
-    async def _suspend(self, reason: SuspendReason) -> None:
-        in_flight = [
-            task for key, task in self._tasks.items() if isinstance(key, correlation.Child) or self._is_attempting(key)
-        ]
-        for key in self._tasks:
+    def _suspend_children(self) -> None:
+        for key in list(self._tasks):
             if isinstance(key, correlation.Child):
                 self.executor.suspend_child(self._children[key])
-        in_flight += self._stray_tasks
-        if in_flight:
-            await asyncio.wait(in_flight, timeout=self._settings.grace_s)
+
+    async def _suspend(self, reason: SuspendReason) -> None:
+        self._suspend_children()
+        await self._patience.until_idle(self._in_flight)
+        self._guarded(self._commit)()
+        self._patience.hurry()
         if not self._end.done():
-            self._recorder.commit()
             self._end.set_result(Suspended(reason))
+
+    def _in_flight(self) -> list[asyncio.Task[Any]] | None:
+        """Return what is worth waiting for when the run stops; an activity between two attempts is not."""
+        tasks = self._tasks.items()
+        found = [task for key, task in tasks if isinstance(key, correlation.Child) or self._is_attempting(key)]
+        found += self._stray_tasks
+        return found if found or self._arrivals or self._pump_due else None
 
     def _is_attempting(self, key: CorrelationKey) -> bool:
         scheduled = self._activities.get(key)
@@ -475,10 +495,9 @@ class LiveRun:
         for leg in [*self._legs, *self._held]:
             leg.handoff.close()
         current = asyncio.current_task()
-        tasks = [task for task in [*self._tasks.values(), *self._stray_tasks] if task is not current]
-        tasks += [task for task in (self._suspension, self._deadline) if task is not None]
+        tasks = {task for task in [*self._tasks.values(), *self._stray_tasks] if task is not current}
+        tasks |= {task for task in (self._suspension, self._deadline) if task is not None}
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=self._settings.grace_s)
+        await self._patience.until_cleaned_up(tasks)
         self._execution.close()
