@@ -1,0 +1,346 @@
+"""What is done to a folder of histories while faults strike: commands, as a person or a script would give them.
+
+A scene is played by giving its commands from the start, whatever became of them before; that is how `aion` is used
+after a crash. It is played in this process, on a `Machine`: a real folder, or a model disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import selectors
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from aion_cli import RetryPolicy, Signal, activity, activity_info, workflow
+from aion_cli.core import events as ev
+from aion_cli.core.source import SourcePaths
+from aion_cli.errors import NoSuchRunError, OwnedElsewhereError, StoreError
+from aion_cli.runtime import ownership
+from aion_cli.runtime.activities import ActivityRunner
+from aion_cli.runtime.children import LocalRuns
+from aion_cli.runtime.delivery import deliver
+from aion_cli.runtime.files import Calls, Files
+from aion_cli.runtime.folder import HistoriesFolder
+from aion_cli.runtime.handoff import Worker
+from aion_cli.runtime.journal import Durability
+from aion_cli.runtime.live import RunSettings
+from aion_cli.runtime.outcome import RunEnd, recorded_end
+from aion_cli.runtime.ownership import Role
+from aion_cli.runtime.workshop import Workshop
+from tests.faults.promises import Accepted, BrokenPromise, Effect, Ended, Entry, durable, has_outcome
+
+RUN = "order-1"
+_EPOCH = 1_772_357_400_000_000
+_PATHS = SourcePaths("/")
+
+
+class Machine(Protocol):
+    """Where commands are carried out. root: the folder of histories."""
+
+    root: Path
+
+    def calls(self) -> Calls:
+        """The system calls of a new process."""
+        ...
+
+    def histories(self) -> dict[str, bytes]:
+        """The bytes of every history by file name, as the kernel shows them."""
+        ...
+
+    def remember(self, entry: Entry) -> None:
+        """Enter something in the world's ledger, where no fault reaches it."""
+        ...
+
+
+class Scene(Protocol):
+    """Commands that may be given again and again. expected: the result that they come to, as JSON."""
+
+    @property
+    def expected(self) -> str: ...
+
+    def play(self, machine: Machine) -> list[StoreError]:
+        """Give all commands from the start; returns what storage refused."""
+        ...
+
+    def recover(self, machine: Machine) -> list[StoreError]:
+        """Give the one command that goes on with the run; returns what storage refused."""
+        ...
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a run does. steps: pairs of what and a size or count. told: signals that it sends to itself."""
+
+    steps: list[tuple[str, int]]
+
+
+go = Signal("go", int)
+told = Signal("told", int)
+
+
+@activity(retry=RetryPolicy(max_attempts=3, initial=0.1, jitter=0.0))
+async def work(size: int, flaky: bool = False) -> str:
+    """Have an effect; returns that many bytes. flaky: the first attempt fails."""
+    info = activity_info()
+    here().effect(info.workflow_id, info.ordinal)
+    if flaky and info.attempt == 1:
+        raise ValueError("not yet")
+    return "x" * size
+
+
+@activity
+async def tell(number: int) -> bool:
+    """Have another process signal this run, under an id that it repeats if it is run again."""
+    info = activity_info()
+    here().effect(info.workflow_id, info.ordinal)
+    return here().signal(info.workflow_id, "told", number, f"told-{info.ordinal}")
+
+
+@activity
+async def claim() -> bool:
+    """Have another process try to own this run; returns whether it was refused."""
+    here().effect(activity_info().workflow_id, activity_info().ordinal)
+    return here().is_owned(activity_info().workflow_id)
+
+
+@workflow
+async def parcel(size: int) -> str:
+    """A child."""
+    return await work(size)
+
+
+@workflow
+async def order(plan: Plan) -> list[int]:
+    """Do what the plan says, in order; returns what came of each step: the length of what was made, or a number."""
+    done: list[int] = []
+    for kind, number in plan.steps:
+        match kind:
+            case "work":
+                done.append(len(await work(number)))
+            case "flaky":
+                done.append(len(await work(number, True)))
+            case "both":
+                done += [len(each) for each in await asyncio.gather(work(number), work(number // 2))]
+            case "receive":
+                done.append(await go.receive())
+            case "tell":
+                await tell(number)
+                done.append(await told.receive())
+            case "claim":
+                done.append(int(await claim()))
+            case "child":
+                done.append(len(await parcel(number)))
+            case _:
+                await asyncio.sleep(0.1)
+    return done
+
+
+def expected(plan: Plan) -> str:
+    """What a run must end with, as JSON."""
+    done: list[int] = []
+    received = 0
+    for kind, number in plan.steps:
+        match kind:
+            case "work" | "flaky" | "child" | "tell":
+                done.append(number)
+            case "both":
+                done += [number, number // 2]
+            case "receive":
+                done.append(received)
+                received += 1
+            case "claim":
+                done.append(1)
+            case _:
+                pass
+    return json.dumps(done)
+
+
+KINDS = ("work", "flaky", "both", "receive", "tell", "claim", "child", "sleep")
+SIZES = (1, 60, 350, 600, 1100)
+"""Lengths of payloads: short, with a line longer than a sector, and stored as blobs."""
+
+
+class RunScene:
+    """The whole engine: a workflow is run until it is blocked, signalled, and run to its end."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @classmethod
+    def random(cls, rng: random.Random, length: int) -> RunScene:
+        """A scene of so many steps."""
+        return cls(Plan([(rng.choice(KINDS), rng.choice(SIZES) + rng.randrange(40)) for _ in range(length)]))
+
+    @property
+    def expected(self) -> str:
+        return expected(self.plan)
+
+    def play(self, machine: Machine) -> list[StoreError]:
+        """Give all commands from the start; see Scene."""
+        shell = Shell(machine)
+        receives = sum(kind == "receive" for kind, _ in self.plan.steps)
+        shell.run(self.plan, until_blocked=True)
+        for number in range(receives):
+            shell.signal(RUN, "go", number, f"go-{number}")
+        shell.run(self.plan)
+        return shell.refusals
+
+    def recover(self, machine: Machine) -> list[StoreError]:
+        """Go on with the run; see Scene."""
+        shell = Shell(machine)
+        shell.run(self.plan)
+        return shell.refusals
+
+    def __repr__(self) -> str:
+        return f"RunScene(Plan({self.plan.steps}))"
+
+
+class Shell:
+    """Gives commands on a machine. Each command is a process of its own: what it learned about files ends with it.
+
+    refusals: what storage refused; the commands after it are given all the same, as by a script without `set -e`.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.refusals: list[StoreError] = []
+
+    def run(self, plan: Plan, *, until_blocked: bool = False) -> RunEnd | None:
+        """`aion run order --id order-1`. None: storage refused."""
+        files = Files(self.machine.calls())
+        try:
+            end = self._run(plan, files, until_blocked=until_blocked)
+        except StoreError as error:
+            self.refusals.append(error)
+            return None
+        if isinstance(end.closed_by, ev.WorkflowCompleted):
+            self.machine.remember(Ended(RUN, json.dumps(json.loads(bytes(end.closed_by.result)))))
+        return end
+
+    def _run(self, plan: Plan, files: Files, *, until_blocked: bool) -> RunEnd:
+        folder = HistoriesFolder(self.machine.root, files)
+        found = folder.runs_of(RUN)
+        if found and (end := recorded_end(found[-1].path, files)) is not None:
+            return end
+        loop = SkippingLoop()
+        shop = Workshop(
+            folder=folder,
+            clock=SkippingClock(loop),
+            paths=_PATHS,
+            activities=ActivityRunner(_PATHS),
+            listener=lambda workflow_id, events: self._listened(workflow_id),
+            notice=_ignore,
+            durability=Durability.FULL,
+            settings=RunSettings(grace_s=1.0, stop_when_blocked=until_blocked),
+            worker=Worker("host", 1),
+        )
+        started = shop.first_event(order, RUN, msgspec.Raw(msgspec.json.encode(plan)))
+        before = _shells[-1:]
+        _shells.append(self)
+        try:
+            return loop.run_until_complete(LocalRuns(shop).runner(RUN).run(order, started))
+        finally:
+            _shells[:] = before
+            loop.close()
+
+    def signal(self, workflow_id: str, name: str, payload: int, signal_id: str) -> bool:
+        """`aion signal RUN NAME PAYLOAD --id ID`. Returns whether it was accepted."""
+        folder = HistoriesFolder(self.machine.root, Files(self.machine.calls()))
+        event = ev.SignalReceived(name=name, payload=msgspec.Raw(b"%d" % payload), signal_id=signal_id)
+        try:
+            deliver(folder, workflow_id, event, chosen_id=True, role=Role.SIGNAL, clock=_FIXED, notice=_ignore)
+        except (StoreError, NoSuchRunError) as error:
+            # No run: storage refused to start it.
+            self.refusals += [error] if isinstance(error, StoreError) else []
+            return False
+        self.machine.remember(Accepted(workflow_id, signal_id))
+        return True
+
+    def is_owned(self, workflow_id: str) -> bool:
+        """Whether another process is refused the run, as it must be."""
+        folder = HistoriesFolder(self.machine.root, Files(self.machine.calls()))
+        try:
+            with ownership.take(folder, workflow_id, Role.RUN):
+                return False
+        except OwnedElsewhereError:
+            return True
+        except StoreError as error:
+            self.refusals.append(error)
+            return True
+
+    def effect(self, workflow_id: str, ordinal: int) -> None:
+        """An activity takes effect: whatever its history shows now must be on the disk, and hold no outcome of it."""
+        histories = self.machine.histories()
+        for file, data in histories.items():
+            self.machine.remember(durable(file, data))
+        file = f"{workflow_id}.jsonl"
+        repeated = has_outcome(histories.get(file, b""), ordinal)
+        self.machine.remember(Effect(file, ordinal, repeated))
+
+    def _listened(self, workflow_id: str) -> None:
+        file = f"{workflow_id}.jsonl"
+        self.machine.remember(durable(file, self.machine.histories()[file]))
+
+
+_shells: list[Shell] = []
+
+
+def here() -> Shell:
+    """The shell whose command this activity is part of."""
+    return _shells[-1]
+
+
+def _ignore(sentence: str) -> None:
+    del sentence
+
+
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """An event loop without files and sockets, whose time passes at once. Nothing left to wait for is a deadlock."""
+
+    def __init__(self) -> None:
+        super().__init__(_SkippingSelector(self))
+        self.now_s = 0.0
+
+    def time(self) -> float:
+        return self.now_s
+
+
+class _SkippingSelector(selectors.SelectSelector):
+    def __init__(self, loop: SkippingLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise BrokenPromise("deadlocks", "nothing is left to wait for")
+        if timeout > 0:
+            self._loop.now_s += timeout
+        return []
+
+
+class SkippingClock:
+    """The wall clock of a skipping loop."""
+
+    def __init__(self, loop: SkippingLoop) -> None:
+        self._loop = loop
+
+    def micros(self) -> int:
+        return _EPOCH + round(self._loop.now_s * 1_000_000)
+
+    async def until(self, micros: int) -> None:
+        while (left := micros - self.micros()) > 0:
+            await asyncio.sleep(left / 1_000_000)
+
+
+class _FixedClock:
+    def micros(self) -> int:
+        return _EPOCH
+
+    async def until(self, micros: int) -> None:
+        raise NotImplementedError
+
+
+_FIXED = _FixedClock()
