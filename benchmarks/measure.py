@@ -8,7 +8,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,6 +113,19 @@ def peak_bytes(command: Sequence[str | Path], cwd: Path) -> int:
 def aion(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None, expect: int = 0) -> Finished:
     """Run the installed `aion`, histories in cwd."""
     return run([AION, *arguments], cwd, env=env, expect=expect)
+
+
+@contextmanager
+def stdout_to(fd: int) -> Generator[None]:
+    """Let what is written to file descriptor 1 go elsewhere meanwhile."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(fd, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def has_peers() -> bool:

@@ -1,7 +1,7 @@
 """P8 to P10 and P12: replay of ready-made histories, against decoding alone and against Temporal's Replayer.
 
-Measured is what `aion replay` does with one history, integrity included, without the start of its process; for memory,
-the whole process. The histories are written by real runs (unsynced, which changes nothing in them).
+Measured is `aion replay` of one history, integrity included, called as a function: the start of the process is not in
+it. For memory, the whole process. The histories are written by real runs (unsynced, which changes nothing in them).
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from aion_cli.cli.replay import audit
-from aion_cli.cli.requests import ReplayRequest
-from aion_cli.cli.settings import Settings
-from aion_cli.runtime.folder import HistoriesFolder
+from aion_cli.cli.entry import main
 from benchmarks.histories import run_workflow
 from benchmarks.limits import decoded_per_second
 from benchmarks.measure import (
@@ -27,6 +24,7 @@ from benchmarks.measure import (
     interleaved,
     peak_bytes,
     peer,
+    stdout_to,
 )
 from benchmarks.table import Better, Goal, Row
 
@@ -47,13 +45,14 @@ def _history(bench: Bench, steps: int) -> Path:
 
 
 def _replay_seconds(history: Path) -> float:
-    settings = Settings(histories=history.parent, workflows=WORKFLOW_FILE.parent)
-    request = ReplayRequest((str(history),), f"{WORKFLOW_FILE}:sequence", to_seq=None, expect_head=None)
-    began = time.perf_counter()
-    verdict = audit(settings, request, HistoriesFolder(history.parent), str(history), history)
-    seconds = time.perf_counter() - began
-    if verdict.verdict != "clean":
-        raise BenchmarkError(f"{history} does not replay clean: {verdict}")
+    command = ["replay", str(history), "--workflow", f"{WORKFLOW_FILE}:sequence"]
+    with (history.parent.parent / "verdict.txt").open("w+") as verdict, stdout_to(verdict.fileno()):
+        began = time.perf_counter()
+        code = main(command)
+        seconds = time.perf_counter() - began
+        verdict.seek(0)
+        if code != 0 or not verdict.read().startswith("clean"):
+            raise BenchmarkError(f"{history} does not replay clean: exit {code}")
     return seconds
 
 

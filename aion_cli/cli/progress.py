@@ -111,10 +111,10 @@ class _PlainLines:
         self._names = _Names()
 
     def on_events(self, workflow_id: str, events: Sequence[ev.Event]) -> None:
-        for event in events:
-            sentence = self._names.sentence(workflow_id, event)
-            if sentence is not None:
-                output.say(self._settings, f"{workflow_id}  {sentence}")
+        sentences = [self._names.sentence(workflow_id, event) for event in events]
+        lines = [f"{workflow_id}  {sentence}" for sentence in sentences if sentence is not None]
+        if lines:
+            output.say(self._settings, "\n".join(lines))
 
     def __enter__(self) -> Self:
         return self
