@@ -41,30 +41,62 @@ class ShellError(Exception):
         }
 
 
+class _Capture(asyncio.SubprocessProtocol):
+    """Collects what a command prints. ended: set when it has ended and both of its pipes are closed."""
+
+    def __init__(self) -> None:
+        self.printed = {1: bytearray(), 2: bytearray()}
+        self.ended = asyncio.Event()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.printed[fd] += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self.ended.set()
+
+    def text(self, fd: int) -> str:
+        return self.printed[fd].decode("utf-8", "replace")
+
+
 async def _run_command(command: str, check: bool, cwd: str | None, env: dict[str, str] | None) -> ShellResult:
-    process = await asyncio.create_subprocess_shell(
-        command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=cwd,
-        env=None if env is None else {**os.environ, **env},
-        start_new_session=True,
+    starting = asyncio.ensure_future(
+        asyncio.get_running_loop().subprocess_shell(
+            _Capture,
+            command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=cwd,
+            env=None if env is None else {**os.environ, **env},
+            start_new_session=True,
+        )
     )
     try:
-        stdout, stderr = await process.communicate()
+        transport, capture = await asyncio.shield(starting)
+        await capture.ended.wait()
     finally:
-        if process.returncode is None:
-            _kill_group(process.pid)
-            await process.wait()
+        await _end(starting)
+    exit_code = transport.get_returncode()
     result = ShellResult(
-        exit_code=process.returncode if process.returncode is not None else -1,
-        stdout=stdout.decode("utf-8", "replace"),
-        stderr=stderr.decode("utf-8", "replace"),
+        exit_code=-1 if exit_code is None else exit_code, stdout=capture.text(1), stderr=capture.text(2)
     )
     if check and result.exit_code != 0:
         raise ShellError(command, result)
     return result
+
+
+async def _end(starting: asyncio.Future[tuple[asyncio.SubprocessTransport, _Capture]]) -> None:
+    """Kill what is left of a command, and close our ends of its pipes.
+
+    One that is just being started is waited for: asyncio can hang on a start that is cancelled. Pipes are closed
+    whoever else holds them: something that left the process group may go on, and is not waited for.
+    """
+    transport, capture = await starting
+    if transport.get_returncode() is None:
+        _kill_group(transport.get_pid())
+    transport.close()
+    await capture.ended.wait()
 
 
 def _kill_group(pid: int) -> None:

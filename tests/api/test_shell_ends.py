@@ -1,0 +1,58 @@
+"""How a shell step ends when it is cut short: nothing of it is left in this process, whatever it started."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from pathlib import Path
+
+import pytest
+
+from aion_cli.api import shell
+
+run_command = shell._run_command  # pyright: ignore[reportPrivateUsage] - the activity behind `shell`
+
+
+async def cancel_when_it_runs(command: str, started: Path) -> None:
+    async with asyncio.timeout(30):
+        step = asyncio.ensure_future(run_command(command, True, None, None))
+        while not started.exists():
+            await asyncio.sleep(0.001)
+        step.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await step
+
+
+async def cancel_after_ticks(ticks: int) -> None:
+    async with asyncio.timeout(30):
+        step = asyncio.ensure_future(run_command("sleep 60", True, None, None))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        step.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await step
+
+
+def test_a_cancelled_step_does_not_wait_for_a_process_that_left_its_group(tmp_path: Path) -> None:
+    started, over = tmp_path / "started", tmp_path / "over"
+    escaped = f"setsid sh -c 'while [ ! -e {over} ]; do sleep 0.05; done' &"
+    try:
+        asyncio.run(cancel_when_it_runs(f"{escaped} touch {started}; sleep 60", started))
+        gc.collect()  # a pipe that was left open would complain here, since its loop is gone
+    finally:
+        over.touch()
+
+
+def test_a_step_can_be_cancelled_while_it_is_being_started() -> None:
+    for ticks in range(1, 8):
+        asyncio.run(cancel_after_ticks(ticks))
+    gc.collect()
+
+
+def test_all_that_a_step_prints_is_captured() -> None:
+    done = asyncio.run(run_command("printf 'a\\nb'; seq 1 100000 >&2; exit 3", False, None, None))
+    assert (done.exit_code, done.stdout, len(done.stderr.split())) == (3, "a\nb", 100_000)
+
+
+def test_a_step_that_is_killed_has_the_number_of_the_signal_as_its_exit_code() -> None:
+    assert asyncio.run(run_command("kill -9 $$", False, None, None)).exit_code == -9
