@@ -30,7 +30,7 @@ from aion_cli.core.handlers import Handlers
 from aion_cli.core.loop import RunClosed, WorkflowFuture, WorkflowLoop
 from aion_cli.core.patches import HistoryAhead, Patches
 from aion_cli.core.signals import SignalBuffers
-from aion_cli.core.source import SourcePaths
+from aion_cli.core.source import Site, SourcePaths
 from aion_cli.errors import AionError, ContinueAsNew, HistoryShapeError, PayloadError
 
 Decoder = Callable[[msgspec.Raw], Any]
@@ -107,6 +107,8 @@ class Execution:
         self.phase = Phase.RUNNING
         self.replaying = True
         self.last_seq = 0
+        self.steps = 0
+        self.is_stepping = False
         self._program = program
         self._main: asyncio.Task[Any] | None = None
         self._frame: FrameType | None = None
@@ -143,11 +145,19 @@ class Execution:
             # A frame that is held tells the last line it ran even after the coroutine has ended.
             self._frame = getattr(coroutine, "cr_frame", None)
             self._main = self._loop.create_task(coroutine, name="main")
-        self._loop.run_ready(self._main)
-        while self.conditions and not self._main.done() and self._loop.call_inside(self.conditions.settle):
-            self._loop.run_ready(self._main)
+        self.steps += 1
+        self.is_stepping = True
+        try:
+            self._step(self._main)
+        finally:
+            self.is_stepping = False
         if self._main.done():
             self._finish(self._main)
+
+    def _step(self, main: asyncio.Task[Any]) -> None:
+        self._loop.run_ready(main)
+        while self.conditions and not main.done() and self._loop.call_inside(self.conditions.settle):
+            self._loop.run_ready(main)
 
     def _finish(self, main: asyncio.Task[Any]) -> None:
         self._last_line = self.paths.last_line(self._frame)
@@ -272,6 +282,11 @@ class Execution:
         """Return what the code waits for: open commands in the order of asking, then signals."""
         return [_wait(item) for item in self._open.values()] + self.signals.waits()
 
+    def unconsumed(self) -> list[ev.SignalReceived | ev.UpdateRequested]:
+        """Return the signals that no code took and the updates without an answer, in file order."""
+        found = [*self.signals.unconsumed(), *self.handlers.unanswered()]
+        return sorted(found, key=lambda event: event.seq)
+
     def is_awaited(self, command: cmd.AnyCommand) -> bool:
         """Say whether a command's answer is still awaited."""
         if isinstance(command, cmd.AwaitSignal):
@@ -320,13 +335,27 @@ class Execution:
         elif withdrawal is not None:
             self._emit(withdrawal(key=command.key, source=command.source))
 
+    def _source(self, called_at: Site | None = None) -> str:
+        """Say which line of the author's code asks for something.
+
+        A coroutine of aion's that a task runs has none of theirs on its stack: then it is the line that made it, or,
+        if that is not theirs either, the one where main waits.
+        """
+        return self.paths.caller() or (called_at is not None and self.paths.place(called_at)) or self.where()
+
     def run_activity(
-        self, activity_type: str, input: msgspec.Raw, options: dict[str, Any], target: Any, decode: Decoder
+        self,
+        activity_type: str,
+        input: msgspec.Raw,
+        options: dict[str, Any],
+        target: Any,
+        decode: Decoder,
+        called_at: Site | None = None,
     ) -> asyncio.Future[Any]:
         """Emit RunActivity; the future gets the decoded result, or an ActivityError."""
         self._require_running()
         at = key.Activity(self._next(key.Activity))
-        source = self.paths.caller()
+        source = self._source(called_at)
         command = cmd.RunActivity(
             key=at, activity_type=activity_type, input=input, options=options, target=target, source=source
         )
@@ -341,11 +370,12 @@ class Execution:
         *,
         workflow_id: str = "",
         parent_close: ev.ParentClose = ev.ParentClose.CANCEL,
+        called_at: Site | None = None,
     ) -> asyncio.Future[Any]:
         """Emit SpawnChild and AwaitChild; the future gets the child's decoded result, or a ChildError."""
         self._require_running()
         at = key.Child(self._next(key.Child))
-        source = self.paths.caller()
+        source = self._source(called_at)
         command = cmd.SpawnChild(
             key=at,
             workflow_type=workflow_type,
@@ -364,7 +394,7 @@ class Execution:
         self._require_running()
         at = key.Send(self._next(key.Send))
         command = cmd.SendSignal(
-            key=at, target_workflow_id=target_workflow_id, name=name, payload=payload, source=self.paths.caller()
+            key=at, target_workflow_id=target_workflow_id, name=name, payload=payload, source=self._source()
         )
         return self._ask(command, bytes, None)
 
@@ -375,7 +405,7 @@ class Execution:
 
     def begin_wait(self, at: key.Signal) -> cmd.Wait:
         """Emit AwaitSignal."""
-        command = cmd.AwaitSignal(key=at, source=self.paths.caller())
+        command = cmd.AwaitSignal(key=at, source=self._source())
         self._emit(command)
         return cmd.Wait(command, self.context.instant)
 
@@ -386,7 +416,7 @@ class Execution:
 
     def emit_marker(self, marker: key.Marker) -> None:
         """Emit RecordMarker."""
-        self._emit(cmd.RecordMarker(key=marker, value=msgspec.Raw(b"true"), source=self.paths.caller()))
+        self._emit(cmd.RecordMarker(key=marker, value=msgspec.Raw(b"true"), source=self._source()))
 
     def start_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         """Run an update's handler as a task of the workflow."""
@@ -399,16 +429,9 @@ class Execution:
         """Emit the answer to an update."""
         self._emit(cmd.AnswerUpdate(key=key.Update(update_id), result=result))
 
-    def reject_update(self, update_id: str, error: BaseException) -> None:
-        """Emit that an update was refused by its validator or its types."""
-        self._fail_update(update_id, failure_of(error, self.paths, kind=ev.ErrorKind.REJECTED))
-
-    def fail_update(self, update_id: str, error: BaseException) -> None:
-        """Emit that an update's handler raised."""
-        self._fail_update(update_id, failure_of(error, self.paths))
-
-    def _fail_update(self, update_id: str, failure: ev.Failure) -> None:
-        self._emit(cmd.AnswerUpdate(key=key.Update(update_id), error=failure))
+    def fail_update(self, update_id: str, error: BaseException, kind: ev.ErrorKind | None = None) -> None:
+        """Emit that an update failed, or was refused by its validator or its types."""
+        self._emit(cmd.AnswerUpdate(key=key.Update(update_id), error=failure_of(error, self.paths, kind=kind)))
 
     def ask(self, name: str, args: msgspec.Raw) -> msgspec.Raw:
         """Answer a query, also of a run that is closed. Raises KeyError for one that the code does not declare.
@@ -434,7 +457,7 @@ class Execution:
             fire_at = clock.format_instant(fire_at_micros)
         except OverflowError:
             raise ValueError("a timer cannot be set later than the year 9999") from None
-        command = cmd.StartTimer(key=at, fire_at=fire_at, source=self.paths.caller())
+        command = cmd.StartTimer(key=at, fire_at=fire_at, source=self._source())
         self._open[at] = _Pending(command, self.context.instant, None, bytes)
         self._emit(command)
         return at.timer_id

@@ -41,9 +41,7 @@ class UpdateHost(Protocol):
 
     def answer_update(self, update_id: str, result: msgspec.Raw) -> None: ...
 
-    def reject_update(self, update_id: str, error: BaseException) -> None: ...
-
-    def fail_update(self, update_id: str, error: BaseException) -> None: ...
+    def fail_update(self, update_id: str, error: BaseException, kind: ev.ErrorKind | None = None) -> None: ...
 
 
 class Handlers:
@@ -93,7 +91,7 @@ class Handlers:
             work = accept(event.args)
         except Exception as error:  # noqa: BLE001 - whatever a validator raises is why the update is rejected
             self._unanswered.pop(event.update_id)
-            self._host.reject_update(event.update_id, error)
+            self._host.fail_update(event.update_id, error, ev.ErrorKind.REJECTED)
             return
         try:
             result = await work

@@ -17,6 +17,7 @@ import sys
 from asyncio import events as asyncio_events
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from aion_cli.core import ordered
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 _MICROSECONDS = 1_000_000
 _CLOSE_ATTEMPTS = 100
+_abandoned: list[asyncio.Task[Any]] = []
+"""Tasks that could not be closed. They are kept, since garbage collection would resume them once more."""
 
 
 class WorldTouchedError(AionError):
@@ -111,30 +114,33 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def run_ready(self, main: asyncio.Task[Any]) -> None:
         """Run until nothing is ready, or main is done: then nothing more of the run's code runs."""
+        self._running = True
+        ready = self._ready
+        with self._being_current():
+            try:
+                while ready and not main.done():
+                    handle = ready.popleft()
+                    if not handle.cancelled():
+                        try:
+                            handle._run()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - how a loop runs its handles
+                        except SystemExit:
+                            # The task that raised it holds it as well: an outcome of the author's code like others.
+                            continue
+            finally:
+                self._running = False
+
+    @contextmanager
+    def _being_current(self) -> Generator[None]:
+        """Be the running loop, and the one that finishes abandoned async generators."""
         previous = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] - asyncio's documented hook for loop implementers
         hooks = sys.get_asyncgen_hooks()
         asyncio_events._set_running_loop(self)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finish_generator)
-        self._running = True
-        ready = self._ready
         try:
-            while ready and not main.done():
-                handle = ready.popleft()
-                if not handle.cancelled():
-                    handle._run()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - how a loop runs its handles
+            yield
         finally:
-            self._running = False
             sys.set_asyncgen_hooks(*hooks)
             asyncio_events._set_running_loop(previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
-
-    def call_inside(self, function: Callable[[], T]) -> T:
-        """Call a function as if from workflow code, without stepping anything."""
-        previous = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] - see run_ready
-        asyncio_events._set_running_loop(self)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see run_ready
-        try:
-            return function()
-        finally:
-            asyncio_events._set_running_loop(previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see run_ready
 
     def fire(self, timer_id: int) -> None:
         """Make the handle of a fired timer ready."""
@@ -153,12 +159,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._tasks.clear()
         self._ready.clear()
         self._timers.clear()
-        previous = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] - see run_ready
-        asyncio_events._set_running_loop(self)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see run_ready
-        try:
-            return [task.get_name() for task in tasks if not task.done() and not _close_quietly(task)]
-        finally:
-            asyncio_events._set_running_loop(previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see run_ready
+        with self._being_current():
+            resisting = [task for task in tasks if not task.done() and not _close_quietly(task)]
+        _abandoned.extend(resisting)
+        return [task.get_name() for task in resisting]
 
     def _finish_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         if not self._closed:
@@ -183,7 +187,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         timer = _Timer(when, callback, args, self, context)
-        fire_at_micros = round(when * _MICROSECONDS)
+        try:
+            fire_at_micros = round(when * _MICROSECONDS)
+        except OverflowError:
+            raise ValueError("a timer cannot be set for a time without end; leave the limit out") from None
         if fire_at_micros <= self._host.present_micros():
             self._ready.append(timer)
         else:

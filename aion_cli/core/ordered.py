@@ -40,6 +40,7 @@ async def wait(
     fs: Iterable[asyncio.Future[Any]], *, timeout: float | None = None, return_when: str = asyncio.ALL_COMPLETED
 ) -> tuple[set[asyncio.Future[Any]], set[asyncio.Future[Any]]]:
     """As asyncio.wait: the sets (done, pending); nothing is cancelled."""
+    _require_many(fs)
     futures = _in_given_order(fs)
     if not futures:
         raise ValueError("Set of Tasks/Futures is empty.")
@@ -112,8 +113,7 @@ async def wait_for(fut: Awaitable[Any], timeout: float | None) -> Any:
 
 def as_completed(fs: Iterable[Awaitable[Any]], *, timeout: float | None = None) -> AsCompleted:
     """As asyncio.as_completed: iterates over awaitables in the order in which they end, started in the given order."""
-    if asyncio.isfuture(fs) or asyncio.iscoroutine(fs):
-        raise TypeError(f"expect an iterable of futures, not {type(fs).__name__}")
+    _require_many(fs)
     return AsCompleted([asyncio.ensure_future(item) for item in _in_given_order(fs)], timeout)
 
 
@@ -189,6 +189,11 @@ class AsCompleted:
             raise StopAsyncIteration
         self._left -= 1
         return await self._next_ended()
+
+
+def _require_many(fs: object) -> None:
+    if asyncio.isfuture(fs) or asyncio.iscoroutine(fs):
+        raise TypeError(f"expect an iterable of futures, not {type(fs).__name__}")
 
 
 def _in_given_order(items: Iterable[Any]) -> list[Any]:

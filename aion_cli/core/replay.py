@@ -16,7 +16,7 @@ from aion_cli.core import events as ev
 from aion_cli.core.cursor import HistoryCursor
 from aion_cli.core.events import EventClass, event_class
 from aion_cli.core.execution import Execution, Program, UndecodableResultError
-from aion_cli.core.resolver import Resolver
+from aion_cli.core.resolver import Resolver, awaited_step
 from aion_cli.core.source import SourcePaths
 from aion_cli.errors import HistoryShapeError, NonDeterminismError, PayloadError
 
@@ -152,7 +152,13 @@ class Replay:
 
     def _not_asked_for(self, event: ev.Event) -> NonDeterminismError:
         """The code yielded without asking for what comes next: name what it waits for instead, if anything."""
-        return self.resolver.divergence(event, None, self.execution.where())
+        waits = self.execution.waits()
+        if not waits:
+            return self.resolver.divergence(event, None, self.execution.where())
+        command = waits[-1].command
+        divergence = self.resolver.divergence(event, None, command.source or self.execution.where())
+        divergence.requested = awaited_step(command)
+        return divergence
 
     def _does_not_fit(
         self, event: ev.Event, command: cmd.AnyCommand | None, error: PayloadError

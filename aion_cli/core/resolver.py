@@ -227,6 +227,14 @@ def requested_step(command: cmd.AnyCommand) -> Step:
             return recorded_step(event)
 
 
+def awaited_step(command: cmd.AnyCommand) -> Step:
+    """Describe a command of which the code awaits the answer."""
+    if isinstance(command, cmd.AwaitSignal | cmd.AwaitChild):
+        return requested_step(command)
+    asked = requested_step(command)
+    return Step(f"wait for {asked.kind}", asked.name, asked.key)
+
+
 def recorded_step(event: ev.Event) -> Step:  # noqa: C901 - one flat case an event
     """Describe an event in the fields that are compared."""
     match event:

@@ -1,8 +1,8 @@
 """Where in the author's code something happened: "file:line", without touching a file.
 
-Frames of aion itself and of asyncio are passed over, so what remains is the line that the author wrote. Paths below
-`root` (the directory that the process was started in) are shortened to be relative to it: messages stay readable, and a
-history does not carry the layout of one machine.
+Frames of aion itself and of the standard library are passed over, so what remains is the line that the author wrote.
+Paths below `root` (the directory that the process was started in) are shortened to be relative to it: messages stay
+readable, and a history does not carry the layout of one machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,27 @@ from typing import Any
 
 _OWN = __file__.rpartition("core")[0]
 _ASYNCIO = asyncio.__file__.rpartition("__init__")[0]
-_FOREIGN = (_OWN, _ASYNCIO, "<frozen ")
+_LIBRARY = _ASYNCIO.rpartition("asyncio")[0]
+
+
+def _is_foreign(filename: str) -> bool:
+    """Say whether a file is aion's or the standard library's; what is installed besides may be the author's."""
+    if filename.startswith((_OWN, "<frozen ")):
+        return True
+    return filename.startswith(_LIBRARY) and "site-packages" not in filename
+
+
+Site = tuple[str, int]
+"""A line of code, before its path is shortened: (file, line)."""
+
+# What the loop runs is called from here; the frames below are those of whoever drives the workflow.
+_BOTTOM = asyncio.Handle._run.__code__  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] - the function that every callback of a loop is run by
+
+
+def call_site() -> Site:
+    """Return where the function that calls this was called."""
+    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] - the documented way to a frame without reading files
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 class SourcePaths:
@@ -31,7 +51,7 @@ class SourcePaths:
         try:
             return self._known[filename]
         except KeyError:
-            shown = None if filename.startswith(_FOREIGN) else self.shorten(filename)
+            shown = None if _is_foreign(filename) else self.shorten(filename)
             self._known[filename] = shown
             return shown
 
@@ -44,13 +64,21 @@ class SourcePaths:
 
     def caller(self) -> str:
         """Return the innermost line of the author's code that is being run, or an empty string."""
-        frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - the documented way to a frame without reading files
-        while frame is not None:
+        return self.innermost(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the documented way to a frame without reading files
+
+    def innermost(self, frame: FrameType | None) -> str:
+        """Return the innermost line of the author's code in a stack, or an empty string. frame: its top."""
+        while frame is not None and frame.f_code is not _BOTTOM:
             shown = self._shown(frame.f_code.co_filename)
             if shown is not None:
                 return f"{shown}:{frame.f_lineno}"
             frame = frame.f_back
         return ""
+
+    def place(self, site: Site) -> str:
+        """Return a site as "file:line", or an empty string if it is not in the author's code."""
+        shown = self._shown(site[0])
+        return "" if shown is None else f"{shown}:{site[1]}"
 
     def last_line(self, frame: FrameType | None) -> str:
         """Return the line that a frame runs or ran last, or an empty string."""

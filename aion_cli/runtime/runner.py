@@ -33,6 +33,7 @@ from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.reading import read_first_event, read_history
 from aion_cli.runtime.recorder import Recorder, stamped_from_start
 from aion_cli.runtime.wall import instant
+from aion_cli.runtime.watchdog import Watchdog
 from aion_cli.runtime.workshop import Workshop, runtime_ref
 
 BRIEF_OWNER_WAIT_S = 5.0
@@ -117,7 +118,7 @@ class Runner:
             runtime=runtime_ref(),
         )
         name = RunName(location.name.workflow_id, location.name.number + 1)
-        return self._create(name, [started, *execution.signals.unconsumed()])
+        return self._create(name, [started, *execution.unconsumed()])
 
     async def _run_history(
         self, definition: WorkflowDefinition[..., Any], location: RunLocation
@@ -166,7 +167,8 @@ class Runner:
         )
         self._live = live
         try:
-            outcome = await live.run(suspend_at_once=self._stop)
+            with Watchdog(replay.execution, shop.paths, shop.notice, shop.watchdog_s):
+                outcome = await live.run(suspend_at_once=self._stop)
         finally:
             self._live = None
         if isinstance(outcome, Closed):

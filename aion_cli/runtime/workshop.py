@@ -29,6 +29,7 @@ from aion_cli.runtime.journal import Durability
 from aion_cli.runtime.loader import digest_of
 from aion_cli.runtime.reading import find_reopens, read_history
 from aion_cli.runtime.wall import Clock
+from aion_cli.runtime.watchdog import DEFAULT_LIMIT_S
 from aion_cli.version import VERSION
 
 Listener = Callable[[str, Sequence[ev.Event]], None]
@@ -46,6 +47,7 @@ class Workshop(msgspec.Struct, frozen=True):
     notice: Notice
     durability: Durability = Durability.FULL
     settings: RunSettings = RunSettings()
+    watchdog_s: float = DEFAULT_LIMIT_S
     worker: Worker = Worker(socket.gethostname(), os.getpid())
 
     def open_replay(self, location: RunLocation, definition: WorkflowDefinition[..., Any]) -> Replay:
