@@ -42,14 +42,18 @@ class ShellError(Exception):
 
 
 class _Capture(asyncio.SubprocessProtocol):
-    """Collects what a command prints. ended: set when it has ended and both of its pipes are closed."""
+    """Collects what a command prints. exited: set when it has ended; ended: when its pipes are closed as well."""
 
     def __init__(self) -> None:
         self.printed = {1: bytearray(), 2: bytearray()}
+        self.exited = asyncio.Event()
         self.ended = asyncio.Event()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         self.printed[fd] += data
+
+    def process_exited(self) -> None:
+        self.exited.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -95,6 +99,7 @@ async def _end(starting: asyncio.Future[tuple[asyncio.SubprocessTransport, _Capt
     transport, capture = await starting
     if transport.get_returncode() is None:
         _kill_group(transport.get_pid())
+    await capture.exited.wait()
     transport.close()
     await capture.ended.wait()
 

@@ -498,6 +498,7 @@ class LiveRun:
         tasks = {task for task in [*self._tasks.values(), *self._stray_tasks] if task is not current}
         tasks |= {task for task in (self._suspension, self._deadline) if task is not None}
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # a second time would cut short the cleaning up that the first one began
+                task.cancel()
         await self._patience.until_cleaned_up(tasks)
         self._execution.close()
