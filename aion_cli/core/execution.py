@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from types import FrameType
 from typing import Any, Protocol
 
@@ -29,11 +29,10 @@ from aion_cli.core.failures import activity_error, child_error, failure_of
 from aion_cli.core.handlers import Handlers
 from aion_cli.core.loop import RunClosed, WorkflowFuture, WorkflowLoop
 from aion_cli.core.patches import HistoryAhead, Patches
+from aion_cli.core.pending import Decoder, OpenCommands
 from aion_cli.core.signals import SignalBuffers
 from aion_cli.core.source import Site, SourcePaths
-from aion_cli.errors import AionError, ContinueAsNew, HistoryShapeError, PayloadError
-
-Decoder = Callable[[msgspec.Raw], Any]
+from aion_cli.errors import AionError, ContinueAsNew, PayloadError
 
 
 class Program(Protocol):
@@ -58,36 +57,6 @@ class Phase(enum.Enum):
     RUNNING = "running"
     FINISHED = "finished"
     CLOSED = "closed"
-
-
-class UndecodableResultError(Exception):
-    """A recorded answer does not fit the type that today's code declares for it."""
-
-    def __init__(self, command: cmd.AnyCommand, error: PayloadError) -> None:
-        super().__init__(str(error))
-        self.command = command
-        self.error = error
-
-
-class _Pending(msgspec.Struct):
-    """An open command: where its answer goes, and how it is read. future None: a timer, which is a loop handle."""
-
-    command: cmd.AnyCommand
-    since: str
-    future: asyncio.Future[Any] | None
-    decode: Decoder
-
-
-class CommandFuture(WorkflowFuture[Any]):
-    """The answer to a command. Cancelling it withdraws the command. withdraw: how, once it is asked for."""
-
-    withdraw: Callable[[], None]
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        cancelled = super().cancel(msg)
-        if cancelled:
-            self.withdraw()
-        return cancelled
 
 
 class Execution:
@@ -115,9 +84,7 @@ class Execution:
         self._last_line = ""
         self._loop = WorkflowLoop(self)
         self._loop.execution = self
-        self._emitted: dict[Any, cmd.AnyCommand] = {}
-        self._open: dict[key.CorrelationKey, _Pending] = {}
-        self._counters: dict[type[Any], int] = {key.Activity: 0, key.Timer: 0, key.Child: 0, key.Send: 0}
+        self._commands = OpenCommands(self._loop)
         self.signals = SignalBuffers(self)
         self.handlers = Handlers(self)
         self.tags: dict[str, str] = dict(started.tags)
@@ -164,8 +131,9 @@ class Execution:
         outcome = self._outcome(main)
         self._frame = None
         self.phase = Phase.FINISHED
+        self._commands.frozen = True
         self._loop.close_tasks()
-        self._emit(cmd.CompleteWorkflow(outcome=outcome, source=self._last_line))
+        self._commands.emit(cmd.CompleteWorkflow(outcome=outcome, source=self._last_line))
 
     def _outcome(self, main: asyncio.Task[Any]) -> cmd.Outcome:
         if main.cancelled() and self._cancel is not None:
@@ -199,22 +167,22 @@ class Execution:
     def _deliver_answer(self, event: ev.Event) -> None:
         match event:
             case ev.ActivityCompleted(result=raw):
-                self._answer(key.Activity(event.activity_id), raw)
+                self._commands.answer(key.Activity(event.activity_id), raw)
             case ev.ActivityFailed():
-                self._reject(key.Activity(event.activity_id), activity_error(event.error, event.attempt))
+                self._commands.reject(key.Activity(event.activity_id), activity_error(event.error, event.attempt))
             case ev.TimerFired(timer_id=timer_id):
-                if self._close_command(key.Timer(timer_id)) is not None and self.phase is Phase.RUNNING:
+                if self._commands.close(key.Timer(timer_id)) is not None and self.phase is Phase.RUNNING:
                     self._loop.fire(timer_id)
             case ev.ChildWorkflowCompleted(ordinal=n, result=raw):
-                self._answer(key.Child(n), raw)
+                self._commands.answer(key.Child(n), raw)
             case ev.ChildWorkflowFailed(ordinal=n, error=error):
-                self._reject(key.Child(n), child_error(error))
+                self._commands.reject(key.Child(n), child_error(error))
             case ev.ChildWorkflowCancelled(ordinal=n):
-                self._reject(key.Child(n), child_error(_CHILD_CANCELLED))
+                self._commands.reject(key.Child(n), child_error(_CHILD_CANCELLED))
             case ev.SignalSent(ordinal=n):
-                self._answer(key.Send(n), msgspec.Raw(b"null"))
+                self._commands.answer(key.Send(n), msgspec.Raw(b"null"))
             case ev.SignalSendFailed(ordinal=n, error=error):
-                self._reject(key.Send(n), activity_error(error, 1))
+                self._commands.reject(key.Send(n), activity_error(error, 1))
             case _:
                 pass
 
@@ -239,48 +207,17 @@ class Execution:
             if self._main is not None:
                 self._main.cancel()
 
-    def _close_command(self, at: key.CorrelationKey) -> _Pending | None:
-        """Take an open command; None if it was withdrawn. Raises HistoryShapeError if it was never asked for."""
-        pending = self._open.pop(at, None)
-        if pending is None and not self._was_asked(at):
-            raise HistoryShapeError(f"the history answers {at}, which the code never asked for")
-        return pending
-
-    def _was_asked(self, at: key.CorrelationKey) -> bool:
-        match at:
-            case key.Activity(ordinal=n) | key.Timer(timer_id=n) | key.Child(ordinal=n) | key.Send(ordinal=n):
-                return n < self._counters[type(at)]
-            case _:
-                return False
-
-    def _answer(self, at: key.CorrelationKey, raw: msgspec.Raw) -> None:
-        pending = self._close_command(at)
-        if pending is None or pending.future is None or pending.future.done():
-            return
-        try:
-            value = pending.decode(raw)
-        except PayloadError as error:
-            raise UndecodableResultError(pending.command, error) from error
-        pending.future.set_result(value)
-
-    def _reject(self, at: key.CorrelationKey, error: AionError) -> None:
-        pending = self._close_command(at)
-        if pending is not None and pending.future is not None and not pending.future.done():
-            pending.future.set_exception(error)
-
     def expects(self, event: ev.Event) -> bool:
         """Say whether an executor event answers a command that is still open. What is not expected is not recorded."""
-        return self.phase is Phase.RUNNING and key.key_of(event) in self._open
+        return self.phase is Phase.RUNNING and self._commands.is_open(key.key_of(event))
 
     def take_commands(self) -> list[cmd.AnyCommand]:
         """Hand out the commands of this activation, in the order in which they were emitted."""
-        commands = list(self._emitted.values())
-        self._emitted.clear()
-        return commands
+        return self._commands.take()
 
     def waits(self) -> list[cmd.Wait]:
         """Return what the code waits for: open commands in the order of asking, then signals."""
-        return [_wait(item) for item in self._open.values()] + self.signals.waits()
+        return self._commands.waits() + self.signals.waits()
 
     def unconsumed(self) -> list[ev.SignalReceived | ev.UpdateRequested]:
         """Return the signals that no code took and the updates without an answer, in file order."""
@@ -291,7 +228,7 @@ class Execution:
         """Say whether a command's answer is still awaited."""
         if isinstance(command, cmd.AwaitSignal):
             return any(wait.command is command for wait in self.signals.waits())
-        return command.key in self._open
+        return self._commands.is_open(command.key)
 
     def close(self) -> list[str]:
         """Abandon the code where it stands: nothing of it runs afterwards. Returns names of tasks that resist."""
@@ -299,41 +236,14 @@ class Execution:
             return []
         self._last_line = self.where()
         self.phase = Phase.CLOSED
+        self._commands.frozen = True
         return self._loop.close_tasks()
-
-    def _emit(self, command: cmd.AnyCommand) -> None:
-        self._emitted[command.key if _starts(command) else (type(command), command.key)] = command
 
     def _require_running(self) -> None:
         if self._answering:
             raise AionError("a query tried to change its run", hint="a query may only look; use an update to act")
         if self.phase is not Phase.RUNNING:
             raise RunClosed
-
-    def _next(self, kind: type[key.Activity | key.Timer | key.Child | key.Send]) -> int:
-        number = self._counters[kind]
-        self._counters[kind] = number + 1
-        return number
-
-    def _ask(self, command: cmd.AnyCommand, decode: Decoder, withdrawal: type[Any] | None) -> CommandFuture:
-        """Emit a command, and return the future of its answer. withdrawal: the command that takes it back, if any."""
-
-        def withdraw() -> None:
-            if self.phase is Phase.RUNNING and self._open.pop(command.key, None) is not None:
-                self._retract(command, withdrawal)
-
-        future = CommandFuture(loop=self._loop)
-        future.withdraw = withdraw
-        self._open[command.key] = _Pending(command, self.context.instant, future, decode)
-        self._emit(command)
-        return future
-
-    def _retract(self, command: cmd.AnyCommand, withdrawal: type[Any] | None) -> None:
-        """A command withdrawn in the activation that emitted it writes nothing; its ordinal stays used."""
-        if self._emitted.pop(command.key, None) is not None:
-            self._emitted.pop((cmd.AwaitChild, command.key), None)
-        elif withdrawal is not None:
-            self._emit(withdrawal(key=command.key, source=command.source))
 
     def _source(self, called_at: Site | None = None) -> str:
         """Say which line of the author's code asks for something.
@@ -354,12 +264,12 @@ class Execution:
     ) -> asyncio.Future[Any]:
         """Emit RunActivity; the future gets the decoded result, or an ActivityError."""
         self._require_running()
-        at = key.Activity(self._next(key.Activity))
+        at = key.Activity(self._commands.next_ordinal(key.Activity))
         source = self._source(called_at)
         command = cmd.RunActivity(
             key=at, activity_type=activity_type, input=input, options=options, target=target, source=source
         )
-        return self._ask(command, decode, cmd.CancelActivity)
+        return self._commands.ask(command, self.context.instant, decode, cmd.CancelActivity)
 
     def spawn_child(
         self,
@@ -374,7 +284,7 @@ class Execution:
     ) -> asyncio.Future[Any]:
         """Emit SpawnChild and AwaitChild; the future gets the child's decoded result, or a ChildError."""
         self._require_running()
-        at = key.Child(self._next(key.Child))
+        at = key.Child(self._commands.next_ordinal(key.Child))
         source = self._source(called_at)
         command = cmd.SpawnChild(
             key=at,
@@ -385,18 +295,18 @@ class Execution:
             parent_close=parent_close,
             source=source,
         )
-        future = self._ask(command, decode, cmd.CancelChild)
-        self._emit(cmd.AwaitChild(key=at, source=source))
+        future = self._commands.ask(command, self.context.instant, decode, cmd.CancelChild)
+        self._commands.emit(cmd.AwaitChild(key=at, source=source))
         return future
 
     def send_signal(self, target_workflow_id: str, name: str, payload: msgspec.Raw) -> asyncio.Future[Any]:
         """Emit SendSignal; the future is done when the target has accepted it. A send cannot be withdrawn."""
         self._require_running()
-        at = key.Send(self._next(key.Send))
+        at = key.Send(self._commands.next_ordinal(key.Send))
         command = cmd.SendSignal(
             key=at, target_workflow_id=target_workflow_id, name=name, payload=payload, source=self._source()
         )
-        return self._ask(command, bytes, None)
+        return self._commands.ask(command, self.context.instant, bytes, None)
 
     def new_waiter(self) -> WorkflowFuture[None]:
         """Make a future for code that waits for a signal."""
@@ -406,17 +316,17 @@ class Execution:
     def begin_wait(self, at: key.Signal) -> cmd.Wait:
         """Emit AwaitSignal."""
         command = cmd.AwaitSignal(key=at, source=self._source())
-        self._emit(command)
+        self._commands.emit(command)
         return cmd.Wait(command, self.context.instant)
 
     def count_emitted(self) -> int:
         """Count the commands of this activation that leave an event."""
         self._require_running()
-        return sum(not isinstance(command, cmd.LEAVING_NO_EVENT) for command in self._emitted.values())
+        return self._commands.count_emitted()
 
     def emit_marker(self, marker: key.Marker) -> None:
         """Emit RecordMarker."""
-        self._emit(cmd.RecordMarker(key=marker, value=msgspec.Raw(b"true"), source=self._source()))
+        self._commands.emit(cmd.RecordMarker(key=marker, value=msgspec.Raw(b"true"), source=self._source()))
 
     def start_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         """Run an update's handler as a task of the workflow."""
@@ -427,11 +337,11 @@ class Execution:
 
     def answer_update(self, update_id: str, result: msgspec.Raw) -> None:
         """Emit the answer to an update."""
-        self._emit(cmd.AnswerUpdate(key=key.Update(update_id), result=result))
+        self._commands.emit(cmd.AnswerUpdate(key=key.Update(update_id), result=result))
 
     def fail_update(self, update_id: str, error: BaseException, kind: ev.ErrorKind | None = None) -> None:
         """Emit that an update failed, or was refused by its validator or its types."""
-        self._emit(cmd.AnswerUpdate(key=key.Update(update_id), error=failure_of(error, self.paths, kind=kind)))
+        self._commands.emit(cmd.AnswerUpdate(key=key.Update(update_id), error=failure_of(error, self.paths, kind=kind)))
 
     def ask(self, name: str, args: msgspec.Raw) -> msgspec.Raw:
         """Answer a query, also of a run that is closed. Raises KeyError for one that the code does not declare.
@@ -452,38 +362,23 @@ class Execution:
     def start_timer(self, fire_at_micros: int) -> int:
         """Emit StartTimer, and return the timer's id."""
         self._require_running()
-        at = key.Timer(self._next(key.Timer))
+        at = key.Timer(self._commands.next_ordinal(key.Timer))
         try:
             fire_at = clock.format_instant(fire_at_micros)
         except OverflowError:
             raise ValueError("a timer cannot be set later than the year 9999") from None
         command = cmd.StartTimer(key=at, fire_at=fire_at, source=self._source())
-        self._open[at] = _Pending(command, self.context.instant, None, bytes)
-        self._emit(command)
+        self._commands.ask_timer(command, self.context.instant)
         return at.timer_id
 
     def cancel_timer(self, timer_id: int) -> None:
         """Withdraw a timer."""
-        at = key.Timer(timer_id)
-        pending = self._open.pop(at, None)
-        if self.phase is Phase.RUNNING and pending is not None:
-            self._retract(pending.command, cmd.CancelTimer)
-
-
-def _wait(pending: _Pending) -> cmd.Wait:
-    command = pending.command
-    deadline = command.fire_at if isinstance(command, cmd.StartTimer) else None
-    return cmd.Wait(command, pending.since, deadline)
+        self._commands.withdraw(key.Timer(timer_id), cmd.CancelTimer)
 
 
 _CHILD_CANCELLED = ev.Failure(
     kind=ev.ErrorKind.CANCELLED, type="CancelledError", message="the child workflow was cancelled"
 )
-
-
-def _starts(command: cmd.AnyCommand) -> bool:
-    """Commands that begin something are found again by their key, so that they can be retracted."""
-    return isinstance(command, cmd.BEGINNING)
 
 
 def is_replaying() -> bool:

@@ -142,6 +142,11 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             sys.set_asyncgen_hooks(*hooks)
             asyncio_events._set_running_loop(previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
 
+    def call_inside(self, function: Callable[[], T]) -> T:
+        """Call a function as if from workflow code, without stepping anything."""
+        with self._being_current():
+            return function()
+
     def fire(self, timer_id: int) -> None:
         """Make the handle of a fired timer ready."""
         timer = self._timers.pop(timer_id)

@@ -15,7 +15,8 @@ from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
 from aion_cli.core.cursor import HistoryCursor
 from aion_cli.core.events import EventClass, event_class
-from aion_cli.core.execution import Execution, Program, UndecodableResultError
+from aion_cli.core.execution import Execution, Program
+from aion_cli.core.pending import UndecodableResultError
 from aion_cli.core.resolver import Resolver, awaited_step
 from aion_cli.core.source import SourcePaths
 from aion_cli.errors import HistoryShapeError, NonDeterminismError, PayloadError

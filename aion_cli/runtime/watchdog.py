@@ -18,7 +18,7 @@ DEFAULT_LIMIT_S = 2.0
 
 
 class Watchdog:
-    """Watches the steps of one execution while it is entered. limit_s: longest step that is no news; 0: watch nothing."""
+    """Watches the steps of one execution while it is entered. limit_s: longest step that is no news; 0: no limit."""
 
     def __init__(
         self, execution: Execution, paths: SourcePaths, notice: Callable[[str], None], limit_s: float = DEFAULT_LIMIT_S
