@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -37,15 +36,29 @@ class Limit(msgspec.Struct, frozen=True):
     kind: ErrorKind
 
 
+class CancelFlag:
+    """Tells a function in a thread that it should end."""
+
+    def __init__(self) -> None:
+        self._requested = False
+
+    def set(self) -> None:
+        self._requested = True
+
+    def is_set(self) -> bool:
+        return self._requested
+
+
 class Attempt(msgspec.Struct, frozen=True):
-    """One attempt to make. heartbeat_s: longest silence. report: takes the details of heartbeats, on the loop."""
+    """One attempt to make. heartbeat_s: longest silence. stop: tells a function in a thread to end."""
 
     definition: ActivityDefinition[..., Any]
     input: msgspec.Raw
     info: ActivityInfo
     limit: Limit | None
     heartbeat_s: float | None
-    report: Callable[[msgspec.Raw], None]
+    stop: CancelFlag
+    pulse: Pulse
 
     @property
     def has_no_limit(self) -> bool:
@@ -102,42 +115,35 @@ class ActivityRunner:
         return failure_of(error, self._paths, kind=ErrorKind.NON_RETRYABLE if final else None)
 
     async def _on_loop(self, attempt: Attempt, call: Callable[[], Any]) -> Outcome | Failure:
-        pulse = Pulse(attempt.report)
-        set_activity_info(replace(attempt.info, report=pulse.beat))
+        set_activity_info(attempt.info)
         try:
             if attempt.has_no_limit:
                 return await _outcome_of(call)
             task = asyncio.ensure_future(_outcome_of(call))
-            return await self._within(task, attempt, pulse, task.cancel)
+            return await self._within(task, attempt, task.cancel)
         finally:
             self.give_back(attempt.definition)
 
     async def _in_thread(self, attempt: Attempt, call: Callable[[], Any]) -> Outcome | Failure:
-        cancelled = CancelFlag()
-        pulse = Pulse(attempt.report)
         context = contextvars.copy_context()
-        info = replace(attempt.info, cancel_requested=cancelled.is_set, report=pulse.beat)
-        context.run(set_activity_info, info)
+        context.run(set_activity_info, attempt.info)
         future = self._threads.submit(call, context)
         # The room is taken until the function has really ended, whatever became of whoever waits for it.
         future.add_done_callback(lambda _: self.give_back(attempt.definition))
-        return await self._within(future, attempt, pulse, cancelled.set)
+        return await self._within(future, attempt, attempt.stop.set)
 
     async def _in_process(self, attempt: Attempt) -> msgspec.Raw | Failure:
-        pulse = Pulse(attempt.report)
-        root = self._paths.root
-        task = asyncio.ensure_future(run_in_process(attempt.definition, attempt.input, attempt.info, root, pulse.beat))
+        root, beat = self._paths.root, attempt.pulse.beat
+        task = asyncio.ensure_future(run_in_process(attempt.definition, attempt.input, attempt.info, root, beat))
         try:
-            return await self._within(task, attempt, pulse, task.cancel)
+            return await self._within(task, attempt, task.cancel)
         finally:
             self.give_back(attempt.definition)
 
-    async def _within(
-        self, future: asyncio.Future[T], attempt: Attempt, pulse: Pulse, stop: Callable[[], object]
-    ) -> T | Failure:
+    async def _within(self, future: asyncio.Future[T], attempt: Attempt, stop: Callable[[], object]) -> T | Failure:
         """Wait for an outcome; if time runs out or the caller is cancelled, stop it and wait no longer than grace."""
         try:
-            failure = await _outlast(future, attempt, pulse)
+            failure = await _outlast(future, attempt)
         except asyncio.CancelledError:
             stop()
             await asyncio.wait([future], timeout=self._grace_s)
@@ -149,9 +155,24 @@ class ActivityRunner:
         return failure
 
 
-async def _outlast(future: asyncio.Future[Any], attempt: Attempt, pulse: Pulse) -> Failure | None:
+async def _ended(future: asyncio.Future[Any]) -> None:
+    """Return when a future is done. A cancellation of the caller is not passed on to it, as awaiting it would."""
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def wake(_: object) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    future.add_done_callback(wake)
+    await waiter
+
+
+async def _outlast(future: asyncio.Future[Any], attempt: Attempt) -> Failure | None:
     """Wait until the future is done (None), or until a limit of time is passed: then return the failure that it is."""
-    loop = asyncio.get_running_loop()
+    if attempt.has_no_limit:
+        await _ended(future)
+        return None
+    loop, pulse = asyncio.get_running_loop(), attempt.pulse
     begun = loop.time()
     while True:
         limits = [] if attempt.limit is None else [(begun + attempt.limit.seconds, attempt.limit)]
@@ -170,19 +191,6 @@ async def _outlast(future: asyncio.Future[Any], attempt: Attempt, pulse: Pulse) 
 
 def _needs_thread(definition: ActivityDefinition[..., Any]) -> bool:
     return not definition.is_async and not definition.settings.process
-
-
-class CancelFlag:
-    """Tells a function in a thread that it should end."""
-
-    def __init__(self) -> None:
-        self._requested = False
-
-    def set(self) -> None:
-        self._requested = True
-
-    def is_set(self) -> bool:
-        return self._requested
 
 
 async def _outcome_of(call: Callable[[], Any]) -> Outcome:

@@ -19,7 +19,8 @@ from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.retry import next_delay_s
 from aion_cli.errors import AionError, HistoryShapeError
-from aion_cli.runtime.activities import ActivityRunner, Attempt, Limit
+from aion_cli.runtime.activities import ActivityRunner, Attempt, CancelFlag, Limit
+from aion_cli.runtime.heartbeats import Pulse
 from aion_cli.runtime.wall import Clock
 
 _MICROSECONDS = 1_000_000
@@ -222,17 +223,27 @@ class InProcessExecutor:
             course.heard = details
             course.log.heartbeat(attempt, details)
 
-        heard = None if course.heard is None else payload.decode(course.heard)
+        stop, pulse = CancelFlag(), Pulse(report)
         course.attempting = True
         try:
             return await self._activities.attempt(
                 Attempt(
                     definition=definition,
                     input=request.command.input,
-                    info=_info(request, attempt, heard),
+                    info=ActivityInfo(
+                        workflow_id=request.workflow_id,
+                        run_id=request.run_id,
+                        ordinal=request.command.key.ordinal,
+                        attempt=attempt,
+                        idempotency_key=request.stable_id,
+                        cancel_requested=stop.is_set,
+                        heartbeat_details=None if course.heard is None else payload.decode(course.heard),
+                        report=pulse.beat,
+                    ),
                     limit=limit,
                     heartbeat_s=definition.settings.heartbeat_timeout_s,
-                    report=report,
+                    stop=stop,
+                    pulse=pulse,
                 )
             )
         finally:
@@ -252,6 +263,8 @@ class InProcessExecutor:
     def _limit(self, definition: ActivityDefinition[..., Any], request: ActivityRequest) -> Limit | None:
         """Return the nearer of the limits of one attempt and of what is left for all of them."""
         settings = definition.settings
+        if settings.timeout_s is None and settings.total_timeout_s is None:
+            return None
         limits: list[Limit] = []
         if settings.timeout_s is not None:
             limits.append(Limit(settings.timeout_s, ErrorKind.TIMEOUT))
@@ -312,17 +325,6 @@ def _definition(command: cmd.RunActivity) -> ActivityDefinition[..., Any]:
     if not isinstance(target, ActivityDefinition):
         raise HistoryShapeError(f"activity {command.activity_type!r} has no definition to run")
     return cast("ActivityDefinition[..., Any]", target)
-
-
-def _info(request: ActivityRequest, attempt: int, heard: Any) -> ActivityInfo:
-    return ActivityInfo(
-        workflow_id=request.workflow_id,
-        run_id=request.run_id,
-        ordinal=request.command.key.ordinal,
-        attempt=attempt,
-        idempotency_key=request.stable_id,
-        heartbeat_details=heard,
-    )
 
 
 def _failed(request: ActivityRequest, attempt: int, failure: Failure) -> ev.ActivityFailed:

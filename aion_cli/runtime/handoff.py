@@ -196,8 +196,9 @@ async def _run_activity(command: cmd.RunActivity, boundary: cmd.ResumeLive, seam
 
 def _was_interrupted(command: cmd.RunActivity, boundary: cmd.ResumeLive) -> bool:
     """An at-most-once activity whose last attempt has no recorded end: nobody knows whether it took effect."""
-    at_most_once = getattr(getattr(command.target, "settings", None), "at_most_once", False)
-    return bool(at_most_once and boundary.attempts and boundary.next_attempt_at is None)
+    if not boundary.attempts or boundary.next_attempt_at is not None:
+        return False
+    return bool(getattr(getattr(command.target, "settings", None), "at_most_once", False))
 
 
 def _interrupted(ordinal: int, attempt: int) -> ev.ActivityFailed:

@@ -131,6 +131,7 @@ class LiveRun:
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[Closed | Suspended] = self._loop.create_future()
         self._patience = Patience(self._settings.grace_s)
+        self._run_pump = self._guarded(self._pump)
         self._mailbox.listen(self._guarded(self._take_messages))
         if suspend_at_once is not None:
             self.suspend(suspend_at_once)
@@ -186,7 +187,7 @@ class LiveRun:
     def _schedule(self) -> None:
         if not self._pump_due:
             self._pump_due = True
-            self._loop.call_soon(self._guarded(self._pump))
+            self._loop.call_soon(self._run_pump)
 
     def _pump(self) -> None:
         self._pump_due = False
@@ -223,9 +224,7 @@ class LiveRun:
     def _is_wanted(self, event: ev.Event) -> bool:
         if self._execution.phase is Phase.CLOSED:
             return False
-        if correlation.key_of(event) is not None:
-            return self._execution.expects(event)
-        return True
+        return self._execution.expects(event) or correlation.key_of(event) is None
 
     def _note(self, event: ev.Event) -> None:
         match event:
