@@ -20,6 +20,7 @@ from aion_cli.api.signature import Signature
 from aion_cli.core.commands import Completed, Continued
 from aion_cli.core.execution import current
 from aion_cli.core.retry import Duration, RetryPolicy
+from aion_cli.core.source import Site, call_site
 from aion_cli.errors import ContinueAsNew, UsageError
 
 P = ParamSpec("P")
@@ -67,13 +68,13 @@ class ActivityDefinition(Definition[P, R]):
         self.is_async = inspect.iscoroutinefunction(fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        return self._run(args, kwargs)
+        return self._run(args, kwargs, call_site())
 
-    async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], called_at: Site) -> R:
         execution = current()
         recorded_input = self.signature.encode_call(*args, **kwargs)
         return await execution.run_activity(
-            self.name, recorded_input, self.recorded_options, self, self.signature.decode_result
+            self.name, recorded_input, self.recorded_options, self, self.signature.decode_result, called_at
         )
 
     def options(
@@ -113,12 +114,14 @@ class WorkflowDefinition(Definition[P, R]):
             )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        return self._spawn(args, kwargs)
+        return self._spawn(args, kwargs, call_site())
 
-    async def _spawn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    async def _spawn(self, args: tuple[Any, ...], kwargs: dict[str, Any], called_at: Site) -> R:
         execution = current()
         recorded_input = self.signature.encode_call(*args, **kwargs)
-        return await execution.spawn_child(self.name, recorded_input, self, self.signature.decode_result)
+        return await execution.spawn_child(
+            self.name, recorded_input, self, self.signature.decode_result, called_at=called_at
+        )
 
     def start(self, input: msgspec.Raw) -> Coroutine[Any, Any, Any]:
         """Decode a recorded input and make the workflow's coroutine. Raises PayloadError if it does not fit."""
