@@ -124,6 +124,13 @@ def run(
     grace: Annotated[
         str, typer.Option("--grace", metavar="SECONDS", help="How long a cancelled activity is waited for.")
     ] = "10",
+    audit: Annotated[
+        bool,
+        typer.Option("--audit", help="Replay it at the end under other hash seeds; exit 4 if a replay diverges."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check target, id and input, print what would be done, and do nothing.")
+    ] = False,
 ) -> int:
     """Start a run, or go on with it where it stopped.
 
@@ -142,6 +149,8 @@ def run(
         max_concurrency=None if max_concurrency is None else parse_count("--max-concurrency", max_concurrency),
         tags=_tags(tags or ()),
         grace_s=parse_seconds("--grace", grace),
+        audit=audit,
+        dry_run=dry_run,
     )
     return call(ctx, "run", "run_command", request)
 

@@ -17,6 +17,7 @@ from aion_cli.cli.named import Named
 from aion_cli.core import events as ev
 from aion_cli.core.commands import Wait
 from aion_cli.core.cursor import HistoryCursor
+from aion_cli.core.execution import Program
 from aion_cli.core.replay import Boundary, Observer, Replay
 from aion_cli.core.source import SourcePaths
 from aion_cli.errors import (
@@ -87,7 +88,7 @@ class Auditor:
         try:
             standing = self._replayed(path, events, observer)
         except AionError as found:
-            error = _placed(found, path)
+            error = placed(found, path)
         error = self._worst(path, reader, events, error)
         return Audit(named.run, path, None if error else standing, error, reader.head, reader.torn)
 
@@ -98,11 +99,7 @@ class Auditor:
         if to_seq is not None:
             events = itertools.takewhile(lambda event: event.seq <= to_seq, events)
             reopens = [reopen for reopen in reopens if reopen.seq <= to_seq]
-        replay = Replay(HistoryCursor(events, reopens), definition, paths=self._paths)
-        try:
-            return Standing(replay.run(observer), replay.execution.waits())
-        finally:
-            replay.execution.close()
+        return standing_of(HistoryCursor(events, reopens), definition, self._paths, observer)
 
     def _worst(
         self, path: Path, reader: HistoryReader, events: Iterator[ev.Event], error: AionError | None
@@ -123,7 +120,18 @@ class Auditor:
         )
 
 
-def _placed(error: AionError, path: Path) -> AionError:
+def standing_of(
+    cursor: HistoryCursor, program: Program, paths: SourcePaths, observer: Observer | None = None
+) -> Standing:
+    """Replay a history, and say where the code stands at its end. Raises what Replay raises."""
+    replay = Replay(cursor, program, paths=paths)
+    try:
+        return Standing(replay.run(observer), replay.execution.waits())
+    finally:
+        replay.execution.close()
+
+
+def placed(error: AionError, path: Path) -> AionError:
     """Say in which file it was found, where the error does not know."""
     if isinstance(error, NonDeterminismError | HistoryShapeError) and not error.where:
         error.where = (str(path),)

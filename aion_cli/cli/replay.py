@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 from aion_cli.cli import output, render
 from aion_cli.cli.audit import Auditor
 from aion_cli.cli.code import CodeFinder
+from aion_cli.cli.late import late
 from aion_cli.cli.named import Named, named_histories
 from aion_cli.cli.requests import ReplayRequest
 from aion_cli.cli.settings import OutputMode, Settings
@@ -33,7 +33,7 @@ def replay_command(settings: Settings, request: ReplayRequest) -> int:
     named = named_histories(folder, request.runs)
     if request.expect_head is not None and len(named) > 1:
         raise UsageError(f"--expect-head is the head of one history, and {len(named)} are named")
-    junit = None if request.junit is None else _late("reports").JUnitFile(Path(request.junit))
+    junit = None if request.junit is None else late("reports").JUnitFile(Path(request.junit))
     auditor = Auditor(
         CodeFinder(settings, request.workflow), folder.files, to_seq=request.to_seq, expect_head=request.expect_head
     )
@@ -86,7 +86,7 @@ def _watch(settings: Settings, run: str, steps: list[msgspec.Raw]) -> StepRows |
 def _under_seeds(settings: Settings, request: ReplayRequest, cases: list[Case]) -> Iterator[Case]:
     """Replay all of them once more under each of --hash-seeds, and yield the worse verdicts."""
     seeds = range(1, request.hash_seeds + 1)
-    replay: Any = _late("seeds").SeededReplay(settings, request.runs, workflow=request.workflow, to_seq=request.to_seq)
+    replay: Any = late("seeds").SeededReplay(settings, request.runs, workflow=request.workflow, to_seq=request.to_seq)
     wrong = replay.disagreements(seeds)
     for case in cases:
         found = wrong.get(case.verdict.history, [])
@@ -126,7 +126,7 @@ class _Report:
 
     def _explain(self, error: AionError) -> None:
         if self._annotates:
-            output.write_stderr(_late("reports").annotation(error, self._settings))
+            output.write_stderr(late("reports").annotation(error, self._settings))
         # Of many divergences the first is explained; the others are often the same change of the code.
         kind = NonDeterminismError.code if isinstance(error, NonDeterminismError) else str(error)
         if kind in self._explained and not self._settings.verbose:
@@ -142,8 +142,3 @@ class _Report:
             output.write_json([case.verdict for case in self.cases])
         if self._untold:
             output.say(self._settings, f"{self._untold} more diverged; -v explains each")
-
-
-def _late(module: str) -> Any:
-    """Import what only some options need."""
-    return importlib.import_module(f"aion_cli.cli.{module}")

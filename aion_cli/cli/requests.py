@@ -29,7 +29,8 @@ class RunRequest(NamedTuple):
 
     input: what `--input` says (JSON, `@file` or `-`), or None.
     parameters: each `-p` as typed, `key=text` or `key:=json`.
-    max_wait_s: None for no limit. grace_s: how long a cancelled activity is waited for.
+    max_wait_s: None for no limit. grace_s: how long a cancelled activity is waited for. audit: replay it afterwards.
+    dry_run: only say what would be done.
     """
 
     target: str
@@ -43,6 +44,8 @@ class RunRequest(NamedTuple):
     max_concurrency: int | None
     tags: dict[str, str]
     grace_s: float
+    audit: bool = False
+    dry_run: bool = False
 
 
 class ReplayRequest(NamedTuple):
