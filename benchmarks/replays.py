@@ -7,11 +7,12 @@ it. For memory, the whole process. The histories are written by real runs (unsyn
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from aion_cli.cli.entry import main
+from aion_cli.__main__ import main
 from benchmarks.histories import run_workflow
 from benchmarks.limits import decoded_per_second
 from benchmarks.measure import (
@@ -45,10 +46,10 @@ def _history(bench: Bench, steps: int) -> Path:
 
 
 def _replay_seconds(history: Path) -> float:
-    command = ["replay", str(history), "--workflow", f"{WORKFLOW_FILE}:sequence"]
+    sys.argv = ["aion", "replay", str(history), "--workflow", f"{WORKFLOW_FILE}:sequence"]
     with (history.parent.parent / "verdict.txt").open("w+") as verdict, stdout_to(verdict.fileno()):
         began = time.perf_counter()
-        code = main(command)
+        code = main()
         seconds = time.perf_counter() - began
         verdict.seek(0)
         if code != 0 or not verdict.read().startswith("clean"):
