@@ -18,12 +18,14 @@ from asyncio import events as asyncio_events
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol, TypeVar
+from types import CoroutineType, GeneratorType
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from aion_cli.core import ordered
 from aion_cli.errors import AionError
 
 T = TypeVar("T")
+_Closable = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
 
 _MICROSECONDS = 1_000_000
 _CLOSE_ATTEMPTS = 100
@@ -271,9 +273,21 @@ def _ignore_context(context: dict[str, Any]) -> None:
 
 
 def _close_quietly(task: WorkflowTask[Any]) -> bool:
-    """Close a task's coroutine; False if it goes on awaiting whatever it is told."""
+    """Close a task's coroutine; False if it goes on awaiting whatever it is told.
+
+    The innermost coroutine is closed first: one that resists would otherwise be dropped by those around it, and be
+    resumed once more by whoever frees it.
+    """
     setattr(task, "_log_destroy_pending", False)  # noqa: B010 - asyncio offers no other way to abandon a task in silence
-    coroutine = task.get_coro()
+    awaited: list[_Closable] = []
+    part: Any = task.get_coro()
+    while isinstance(part, CoroutineType | GeneratorType):
+        awaited.append(cast("_Closable", part))
+        part = getattr(cast("Any", part), "cr_await", None) or getattr(cast("Any", part), "gi_yieldfrom", None)
+    return all(_is_closed(part) for part in reversed(awaited))
+
+
+def _is_closed(coroutine: _Closable) -> bool:
     for _ in range(_CLOSE_ATTEMPTS):
         try:
             coroutine.close()

@@ -1,4 +1,4 @@
-"""Ordered versions of `asyncio.as_completed`, `asyncio.wait` and `asyncio.wait_for` for the deterministic loop.
+"""Ordered versions of `asyncio.as_completed`, `wait` and `wait_for`, and of what `gather` returns, for our loop.
 
 asyncio's own put what they were given into sets: plain coroutines hash by address, so tasks start in another order in
 every process. And `wait_for` was built differently before Python 3.12, which would give other commands there. While
@@ -23,6 +23,23 @@ def install(loop_class: type[asyncio.AbstractEventLoop]) -> None:
         chosen = _choosing(original, own, loop_class)
         setattr(asyncio, name, chosen)
         setattr(asyncio_tasks, name, chosen)
+    asyncio_tasks._GatheringFuture = _ordered_gathering(asyncio_tasks._GatheringFuture)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType] - the class of what gather returns has no public name
+
+
+def _ordered_gathering(original: Any) -> Any:
+    """Let what `asyncio.gather` returns hash by the order of creation on our loop: it may stand in a set too."""
+
+    class OrderedGathering(original):
+        def __init__(self, children: Any, *, loop: Any) -> None:
+            next_order: Callable[[], int] | None = getattr(loop, "next_order", None)
+            self._order = id(self) if next_order is None else next_order()
+            original.__init__(self, children, loop=loop)
+
+        def __hash__(self) -> int:
+            return self._order
+
+    OrderedGathering.__qualname__ = OrderedGathering.__name__ = original.__name__
+    return OrderedGathering
 
 
 def _choosing(
