@@ -218,12 +218,38 @@ def signal(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Send a name that the workflow does not declare.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the signal is in the history.")] = False,
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="TARGET", help="Start a run of TARGET first if there is none.")
+    ] = None,
+    input: Annotated[
+        str | None,
+        typer.Option("--input", metavar="JSON", help="With --start, the run's input: JSON, @FILE, or - for stdin."),
+    ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("-p", metavar="KEY=TEXT", help="With --start, one field of it; KEY:=JSON for other than text."),
+    ] = None,
 ) -> int:
     """Deliver a message to a run.
 
     When this exits 0, the message is on disk: it is not lost, whether or not anybody works on the run now.
+
+    With --start, a run that is not there is started first, under the id RUN: its history is made, and none of its code
+    runs here. The next `aion run` or `aion resume` runs it, and finds the signal. A run that is there already is only
+    signalled, whatever its input was. With --id, the same line can be repeated, and typed in many places at once: there
+    is one run, and it gets the signal once.
     """
-    request = SignalRequest(run=run, name=name, payload=payload, signal_id=signal_id, force=force, wait=wait)
+    request = SignalRequest(
+        run=run,
+        name=name,
+        payload=payload,
+        signal_id=signal_id,
+        force=force,
+        wait=wait,
+        start=start,
+        input=input,
+        parameters=tuple(parameters or ()),
+    )
     return call(ctx, "signal", "signal_command", request)
 
 

@@ -14,7 +14,8 @@ from aion_cli.errors import NoSuchRunError, WrongStateError
 from aion_cli.runtime.folder import RunLocation
 from aion_cli.runtime.outcome import RunEnd, recorded_end
 from aion_cli.runtime.runner import require_same_run
-from aion_cli.runtime.workshop import Workshop, fresh_workflow_id
+from aion_cli.runtime.starting import fresh_workflow_id
+from aion_cli.runtime.workshop import Workshop
 
 
 class ChosenRun(NamedTuple):

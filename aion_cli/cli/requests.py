@@ -66,7 +66,11 @@ class ReplayRequest(NamedTuple):
 
 
 class SignalRequest(NamedTuple):
-    """`aion signal`. payload: JSON, `@file` or `-` as typed, or None. signal_id: the sender's own key, or None."""
+    """`aion signal`.
+
+    payload: JSON, `@file` or `-` as typed, or None. signal_id: the sender's own key, or None. start: TARGET of the run
+    that is started if there is none, with input and parameters as of RunRequest.
+    """
 
     run: str
     name: str
@@ -74,6 +78,9 @@ class SignalRequest(NamedTuple):
     signal_id: str | None
     force: bool
     wait: bool
+    start: str | None = None
+    input: str | None = None
+    parameters: tuple[str, ...] = ()
 
 
 class ListRequest(NamedTuple):
