@@ -252,7 +252,10 @@ class Files:
         rest = memoryview(data)
         with translated("write to", path):
             while rest:
-                rest = rest[self.calls.write(fd, rest) :]
+                written = self.calls.write(fd, rest)
+                if written == 0:  # or it would be tried for ever
+                    raise OSError(errno.ENOSPC, "nothing was taken")
+                rest = rest[written:]
 
     def rename(self, source: Path, target: Path) -> None:
         """Give a file another name, in place of whatever had it."""
@@ -298,8 +301,9 @@ class Files:
         # Also if it was there: whoever made it may have been killed before its name was on the disk.
         try:
             self.sync_directory(path.parent)
-        except StoreError:
-            if not (existed and path == root):
+        except StoreError as error:
+            # Some directories above an existing root can be passed through, but not opened or synced.
+            if not (existed and path == root) or _is_refusal_of_disk(error):
                 raise
         self._ensured.add(path)
 
@@ -417,6 +421,10 @@ def _store_error(doing: str, path: Path, error: OSError) -> StoreError:
     elif isinstance(error, FileExistsError):
         kind = FileTakenError
     return kind(f"cannot {doing} {path}: {reason}", hint=_HINTS.get(error.errno or 0, ""))
+
+
+def _is_refusal_of_disk(error: StoreError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
 def fresh_name(prefix: str) -> str:

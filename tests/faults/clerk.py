@@ -56,21 +56,19 @@ class ClerkScene:
 
     def play(self, machine: Machine) -> list[StoreError]:
         """Give all commands from the start; see Scene."""
-        shell = Shell(machine)
-        try:
+
+        def commands(shell: Shell) -> None:
             if self.early:
                 self._work(machine, shell, tasks=0)
             for n in range(self.early):
                 shell.signal(RUN, "early", n, f"early-{n}")
             self._work(machine, shell, tasks=len(self.tasks))
-        except StoreError as error:
-            shell.refusals.append(error)
-        return shell.refusals
+
+        return Shell(machine).script(commands)
 
     def recover(self, machine: Machine) -> list[StoreError]:
         """Own the run and drain its inbox; see Scene."""
-        self._work(machine, Shell(machine), tasks=0)
-        return []
+        return Shell(machine).script(lambda shell: self._work(machine, shell, tasks=0))
 
     def _work(self, machine: Machine, shell: Shell, tasks: int) -> None:
         folder = HistoriesFolder(machine.root, Files(machine.calls()))
@@ -94,7 +92,7 @@ class ClerkScene:
                 continue
             shell.effect(RUN, n)
             for number in range(task.signals):
-                shell.signal(RUN, "late", number, f"late-{n}-{number}")
+                self._signal_late(shell, n, number)
             drain(inbox, recorder, known, at(2))
             extra = [signal(f"extra-{n}-{k}", b'"%b"' % (b"y" * task.size)) for k in range(task.lines - 1)]
             recorder.append([completed(n, b'"%b"' % (b"x" * task.size)), *extra, scheduled(n + 1)], at(3))
@@ -104,6 +102,9 @@ class ClerkScene:
         if tasks:
             machine.remember(durable(FILE, machine.histories()[FILE]))
             machine.remember(Ended(RUN, self.expected))
+
+    def _signal_late(self, shell: Shell, task: int, number: int) -> None:
+        shell.persist(lambda: shell.signal(RUN, "late", number, f"late-{task}-{number}"))
 
     def _close(self, inbox: Inbox, recorder: Recorder, known: set[MessageId]) -> None:
         while True:

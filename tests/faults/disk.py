@@ -204,11 +204,12 @@ class BlockedError(BaseException):
 
 
 class Step(NamedTuple):
-    """A call that is about to be made. size: of a write."""
+    """A call that is about to be made. size: of a write. process: which of a machine's processes makes it."""
 
     name: str
     path: str
     size: int = 0
+    process: int = 0
 
 
 Watch = Callable[[Step], int | None]
@@ -228,20 +229,25 @@ CHANGING = frozenset(
 class ModelCalls(Calls):
     """The calls of one process on a model disk."""
 
-    def __init__(self, disk: Disk, watch: Watch = nobody) -> None:
+    def __init__(self, disk: Disk, watch: Watch = nobody, process: int = 0) -> None:
         self.disk = disk
-        self.watch = watch
+        self._watch = watch
+        self._process = process
+
+    def watch(self, name: str, path: str, size: int = 0) -> int | None:
+        """Let the watch see a call."""
+        return self._watch(Step(name, path, size, self._process))
 
     def open(self, path: Path, flags: int, mode: int = FILE_MODE) -> int:
         del mode
         disk, name = self.disk, str(path)
         node = disk.find(name)
         if node is None and flags & os.O_CREAT:
-            self.watch(Step("create", name))
+            self.watch("create", name)
             node = disk.new_node(directory=False)
             disk.note(disk.name(name, node))
             return disk.add_descriptor(node, name, append=bool(flags & os.O_APPEND))
-        self.watch(Step("open", name))
+        self.watch("open", name)
         if node is None:
             refuse(errno.ENOENT, name)
         if flags & os.O_CREAT and flags & os.O_EXCL:
@@ -255,7 +261,7 @@ class ModelCalls(Calls):
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         file = self.disk.open[fd]
-        self.watch(Step("pread", file.path))
+        self.watch("pread", file.path)
         return file.node.data[offset : offset + size]
 
     def read(self, fd: int, size: int) -> bytes:
@@ -263,7 +269,7 @@ class ModelCalls(Calls):
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         file = self.disk.open[fd]
-        taken = self.watch(Step("write", file.path, len(data)))
+        taken = self.watch("write", file.path, len(data))
         whole = bytes(data if taken is None else data[:taken])
         if file.append:
             file.position = len(file.node.data)
@@ -274,13 +280,13 @@ class ModelCalls(Calls):
 
     def fstat(self, fd: int) -> os.stat_result:
         file = self.disk.open[fd]
-        self.watch(Step("fstat", file.path))
+        self.watch("fstat", file.path)
         return _stat_result(file.node)
 
     def stat(self, path: Path, *, follow: bool) -> os.stat_result:
         del follow
         name = str(path)
-        self.watch(Step("stat", name))
+        self.watch("stat", name)
         node = self.disk.find(name)
         if node is None:
             refuse(errno.ENOENT, name)
@@ -292,7 +298,7 @@ class ModelCalls(Calls):
     def fdatasync(self, fd: int) -> None:
         file = self.disk.open[fd]
         try:
-            self.watch(Step("fdatasync", file.path))
+            self.watch("fdatasync", file.path)
         except OSError:
             self.disk.lose(file.node)
             raise
@@ -302,7 +308,7 @@ class ModelCalls(Calls):
         name = str(path)
         node = self.disk.directories.get(name)
         try:
-            self.watch(Step("fsync_directory", name))
+            self.watch("fsync_directory", name)
         except OSError:
             if node is not None:
                 self.disk.lose_names(node)
@@ -315,13 +321,13 @@ class ModelCalls(Calls):
 
     def ftruncate(self, fd: int, size: int) -> None:
         file = self.disk.open[fd]
-        self.watch(Step("ftruncate", file.path))
+        self.watch("ftruncate", file.path)
         if size != len(file.node.data):
             self.disk.change(file.node, Change(size, None))
 
     def rename(self, source: Path, target: Path) -> None:
         disk, old, new = self.disk, str(source), str(target)
-        self.watch(Step("rename", new))
+        self.watch("rename", new)
         node = disk.find(old)
         if node is None:
             refuse(errno.ENOENT, old)
@@ -330,7 +336,7 @@ class ModelCalls(Calls):
 
     def link(self, source: Path, target: Path) -> None:
         disk, old, new = self.disk, str(source), str(target)
-        self.watch(Step("link", new))
+        self.watch("link", new)
         node = disk.find(old)
         if node is None:
             refuse(errno.ENOENT, old)
@@ -341,14 +347,14 @@ class ModelCalls(Calls):
 
     def unlink(self, path: Path) -> None:
         disk, name = self.disk, str(path)
-        self.watch(Step("unlink", name))
+        self.watch("unlink", name)
         if disk.find(name) is None:
             refuse(errno.ENOENT, name)
         disk.note(disk.name(name, None))
 
     def mkdir(self, path: Path) -> None:
         disk, name = self.disk, str(path)
-        self.watch(Step("mkdir", name))
+        self.watch("mkdir", name)
         if disk.find(name) is not None:
             refuse(errno.EEXIST, name)
         node = disk.new_node(directory=True)
@@ -365,7 +371,7 @@ class ModelCalls(Calls):
             if node.holder == fd:
                 self._unlock(node)
             return
-        self.watch(Step("flock", file.path))
+        self.watch("flock", file.path)
         if node.holder is not None:
             raise BlockedError(file.path)
         node.holder = fd
@@ -375,7 +381,7 @@ class ModelCalls(Calls):
 
     def listdir(self, path: Path) -> list[str]:
         name = str(path)
-        self.watch(Step("listdir", name))
+        self.watch("listdir", name)
         return list(self.disk.names_of(name))
 
 

@@ -41,11 +41,13 @@ class ModelMachine:
         self.disk = disk
         self.watch = watch
         self.entries: list[Entry] = [] if entries is None else entries
+        self._processes = 0
 
     def calls(self) -> Calls:
         """The calls of a new process, which a watch sees."""
         ModelLock.disk = self.disk
-        return ModelCalls(self.disk, self.watch)
+        self._processes += 1
+        return ModelCalls(self.disk, lambda step: self.watch(step), self._processes)
 
     def histories(self) -> dict[str, bytes]:
         """The bytes of every history, as the kernel shows them."""

@@ -10,15 +10,16 @@ import asyncio
 import json
 import random
 import selectors
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from aion_cli import RetryPolicy, Signal, activity, activity_info, workflow
 from aion_cli.core import events as ev
 from aion_cli.core.source import SourcePaths
-from aion_cli.errors import NoSuchRunError, OwnedElsewhereError, StoreError
+from aion_cli.errors import OwnedElsewhereError, StoreError
 from aion_cli.runtime import ownership
 from aion_cli.runtime.activities import ActivityRunner
 from aion_cli.runtime.children import LocalRuns
@@ -31,10 +32,13 @@ from aion_cli.runtime.live import RunSettings
 from aion_cli.runtime.outcome import RunEnd, recorded_end
 from aion_cli.runtime.ownership import Role
 from aion_cli.runtime.workshop import Workshop
-from tests.faults.promises import Accepted, BrokenPromise, Effect, Ended, Entry, durable, has_outcome
+from tests.faults.promises import DEADLOCKED, Accepted, BrokenPromise, Effect, Ended, Entry, durable, has_outcome
+
+T = TypeVar("T")
 
 RUN = "order-1"
 _EPOCH = 1_772_357_400_000_000
+_LONGEST_S = 600.0
 _PATHS = SourcePaths("/")
 
 
@@ -63,7 +67,7 @@ class Scene(Protocol):
     def expected(self) -> str: ...
 
     def play(self, machine: Machine) -> list[StoreError]:
-        """Give all commands from the start; returns what storage refused."""
+        """Give all commands from the start, up to one that fails; returns what storage refused."""
         ...
 
     def recover(self, machine: Machine) -> list[StoreError]:
@@ -96,14 +100,16 @@ async def tell(number: int) -> bool:
     """Have another process signal this run, under an id that it repeats if it is run again."""
     info = activity_info()
     here().effect(info.workflow_id, info.ordinal)
-    return here().signal(info.workflow_id, "told", number, f"told-{info.ordinal}")
+    here().persist(lambda: here().signal(info.workflow_id, "told", number, f"told-{info.ordinal}"))
+    return True
 
 
 @activity
 async def claim() -> bool:
     """Have another process try to own this run; returns whether it was refused."""
-    here().effect(activity_info().workflow_id, activity_info().ordinal)
-    return here().is_owned(activity_info().workflow_id)
+    info = activity_info()
+    here().effect(info.workflow_id, info.ordinal)
+    return here().persist(lambda: here().is_owned(info.workflow_id))
 
 
 @workflow
@@ -180,19 +186,19 @@ class RunScene:
 
     def play(self, machine: Machine) -> list[StoreError]:
         """Give all commands from the start; see Scene."""
-        shell = Shell(machine)
         receives = sum(kind == "receive" for kind, _ in self.plan.steps)
-        shell.run(self.plan, until_blocked=True)
-        for number in range(receives):
-            shell.signal(RUN, "go", number, f"go-{number}")
-        shell.run(self.plan)
-        return shell.refusals
+
+        def commands(shell: Shell) -> None:
+            shell.run(self.plan, until_blocked=True)
+            for number in range(receives):
+                shell.signal(RUN, "go", number, f"go-{number}")
+            shell.run(self.plan)
+
+        return Shell(machine).script(commands)
 
     def recover(self, machine: Machine) -> list[StoreError]:
         """Go on with the run; see Scene."""
-        shell = Shell(machine)
-        shell.run(self.plan)
-        return shell.refusals
+        return Shell(machine).script(lambda shell: shell.run(self.plan))
 
     def __repr__(self) -> str:
         return f"RunScene(Plan({self.plan.steps}))"
@@ -201,21 +207,32 @@ class RunScene:
 class Shell:
     """Gives commands on a machine. Each command is a process of its own: what it learned about files ends with it.
 
-    refusals: what storage refused; the commands after it are given all the same, as by a script without `set -e`.
+    refusals: what storage refused.
     """
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.refusals: list[StoreError] = []
 
-    def run(self, plan: Plan, *, until_blocked: bool = False) -> RunEnd | None:
-        """`aion run order --id order-1`. None: storage refused."""
-        files = Files(self.machine.calls())
+    def script(self, commands: Callable[[Shell], object]) -> list[StoreError]:
+        """Give commands up to one that storage refuses, as a script with `set -e`; returns the refusals."""
         try:
-            end = self._run(plan, files, until_blocked=until_blocked)
+            commands(self)
         except StoreError as error:
             self.refusals.append(error)
-            return None
+        return self.refusals
+
+    def persist(self, command: Callable[[], T]) -> T:
+        """Give a command; if storage refuses it, a second time."""
+        try:
+            return command()
+        except StoreError as error:
+            self.refusals.append(error)
+            return command()
+
+    def run(self, plan: Plan, *, until_blocked: bool = False) -> RunEnd:
+        """`aion run order --id order-1`."""
+        end = self._run(plan, Files(self.machine.calls()), until_blocked=until_blocked)
         if isinstance(end.closed_by, ev.WorkflowCompleted):
             self.machine.remember(Ended(RUN, json.dumps(json.loads(bytes(end.closed_by.result)))))
         return end
@@ -246,18 +263,12 @@ class Shell:
             _shells[:] = before
             loop.close()
 
-    def signal(self, workflow_id: str, name: str, payload: int, signal_id: str) -> bool:
-        """`aion signal RUN NAME PAYLOAD --id ID`. Returns whether it was accepted."""
+    def signal(self, workflow_id: str, name: str, payload: int, signal_id: str) -> None:
+        """`aion signal RUN NAME PAYLOAD --id ID`."""
         folder = HistoriesFolder(self.machine.root, Files(self.machine.calls()))
         event = ev.SignalReceived(name=name, payload=msgspec.Raw(b"%d" % payload), signal_id=signal_id)
-        try:
-            deliver(folder, workflow_id, event, chosen_id=True, role=Role.SIGNAL, clock=_FIXED, notice=_ignore)
-        except (StoreError, NoSuchRunError) as error:
-            # No run: storage refused to start it.
-            self.refusals += [error] if isinstance(error, StoreError) else []
-            return False
+        deliver(folder, workflow_id, event, chosen_id=True, role=Role.SIGNAL, clock=_FIXED, notice=_ignore)
         self.machine.remember(Accepted(workflow_id, signal_id))
-        return True
 
     def is_owned(self, workflow_id: str) -> bool:
         """Whether another process is refused the run, as it must be."""
@@ -266,9 +277,6 @@ class Shell:
             with ownership.take(folder, workflow_id, Role.RUN):
                 return False
         except OwnedElsewhereError:
-            return True
-        except StoreError as error:
-            self.refusals.append(error)
             return True
 
     def effect(self, workflow_id: str, ordinal: int) -> None:
@@ -314,8 +322,8 @@ class _SkippingSelector(selectors.SelectSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise BrokenPromise("deadlocks", "nothing is left to wait for")
+        if timeout is None or self._loop.now_s > _LONGEST_S:
+            raise BrokenPromise(DEADLOCKED, "nothing will ever happen again")
         if timeout > 0:
             self._loop.now_s += timeout
         return []

@@ -13,10 +13,10 @@ from tests.faults.promises import Entry
 from tests.faults.scenes import RunScene, Scene
 from tests.faults.tally import REFUSED, STATES, TORTURE, Tally
 
-SHARDS = 8
+SHARDS = 4
 MOST_OF_A_MOMENT = 4096 if TORTURE else 48
-RUN_STATES = (20_000 if TORTURE else 3_200) // SHARDS
-CLERK_STATES = (100_000 if TORTURE else 16_000) // SHARDS
+RUN_STATES = (20_000 if TORTURE else 2_400) // SHARDS
+CLERK_STATES = (100_000 if TORTURE else 16_400) // SHARDS
 AGAIN_STATES = (20_000 if TORTURE else 1_200) // SHARDS
 
 

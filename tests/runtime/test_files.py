@@ -41,6 +41,16 @@ def test_short_writes_of_a_new_file_are_gone_on_with(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"0123456789"
 
 
+def test_a_disk_that_takes_nothing_and_reports_nothing_is_not_asked_for_ever(tmp_path: Path) -> None:
+    class Taking(Failing):
+        def write(self, fd: int, data: bytes | memoryview) -> int:
+            return 0
+
+    with pytest.raises(StoreError, match="nothing was taken"):
+        Files(Taking()).write_new(tmp_path / "a", b"0123456789")
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_short_write_in_place_is_an_error(tmp_path: Path) -> None:
     files = Files(Failing(0, short=True))
     fd = files.create(tmp_path / "a")
@@ -85,6 +95,18 @@ def test_directories_are_made_private_with_their_parents_each_synced_once(tmp_pa
     again = Failing()
     Files(again).ensure_directory(target, tmp_path / "new" / "root")
     assert again.log == ["fsync_directory"] * 3
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EINVAL])
+def test_a_root_that_was_there_may_lie_in_a_directory_that_cannot_be_synced(tmp_path: Path, code: int) -> None:
+    Files(Failing(0, code)).ensure_directory(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_root_whose_name_the_disk_refused_to_keep_is_not_used(tmp_path: Path, code: int) -> None:
+    files = Files(Failing(0, code))
+    with pytest.raises(StoreError, match="cannot sync the directory"):
+        files.ensure_directory(tmp_path, tmp_path)
 
 
 def test_the_chosen_root_may_be_a_link_and_nothing_below_it(tmp_path: Path) -> None:
