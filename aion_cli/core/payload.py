@@ -177,7 +177,7 @@ def _unwrapped(data: bytes) -> bytes:
 
 def _is_deep(data: bytes) -> bool:
     """Say whether JSON is nested too deep, without recursion. Each round takes the innermost brackets away."""
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+    if len(data) <= 2 * MAX_DEPTH or data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return False
     brackets = _STRINGS.sub(b"", data).translate(_BRACKETS, _NO_BRACKETS)
     for _ in range(MAX_DEPTH):

@@ -55,7 +55,10 @@ class BlobStore:
 
         Raises PayloadError for a payload over BLOB_LIMIT, StoreError if a blob cannot be written.
         """
-        return _with_payloads(event, self._deflated)
+        for name in raw_fields(type(event)):
+            if memoryview(getattr(event, name)).nbytes > INLINE_LIMIT:
+                return _with_payloads(event, self._deflated)
+        return event
 
     def inflate(self, event: ev.Event) -> ev.Event:
         """Return the event with its payloads in place of references. Raises DamagedBlobError, StoreError."""
