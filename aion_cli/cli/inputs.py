@@ -21,6 +21,8 @@ from aion_cli.core.plain import step
 from aion_cli.errors import PayloadError, UsageError
 
 _BYTE = re.compile(r" \(byte (\d+)\)\Z")
+_NOT_NUMBERS = (b"NaN", b"Infinity", b"-Infinity")
+_NO_NUMBERS = "JSON has neither NaN nor infinities; pass null or a text instead"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -143,7 +145,7 @@ def _checked(data: bytes, source: str, hint: str) -> msgspec.Raw:
         raise UsageError(
             f"{source} is not JSON: {message} at line {line}, column {column}",
             where=(f"{source}:{line}:{column}",),
-            hint=hint,
+            hint=_NO_NUMBERS if data[at:].startswith(_NOT_NUMBERS) else hint,
         ) from None
     return msgspec.Raw(data)
 
@@ -181,7 +183,10 @@ def _limited(stream: BinaryIO, source: str) -> bytes:
 
 
 def _quoting_hint(text: str, name: str) -> str:
+    """Guess what went wrong on the way through the shell: it takes the double quotes out of what is not quoted."""
     if text.lstrip()[:1] in ("{", "["):
+        if '"' in text:
+            return ""
         return f'quote it for the shell: {name} \'{{"key": "text"}}\''
     if Path(text).suffix == ".json":
         return f"to read a file: {name} @{text}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -42,18 +43,34 @@ class InternalError(errors.AionError):
 
 def error_text(error: errors.AionError, settings: Settings, *, color: bool = False) -> str:
     """Lay an error out for people, ready for a terminal."""
-    lines = [_painted(f"error[{error.code}]:", _RED, color) + f" {visible(error.message)}"]
+    lines = [_painted(f"error[{error.code}]:", _RED, color) + f" {visible(_headline(error))}"]
     if isinstance(error, errors.NonDeterminismError):
         lines += [_painted(line, _DIM, color) for line in _divergence(error, settings)]
         hint = error.hint or _DIVERGED_HINT
     else:
-        lines += [_painted(f"  at {visible(place)}", _DIM, color) for place in error.where]
+        lines += [_painted(f"  at {visible(place)}", _DIM, color) for place in _places(error)]
         hint = error.hint
     if isinstance(error, errors.WorkflowCodeError) and error.trace:
         lines += [f"  {line}" for line in visible_lines(error.trace)]
     if hint:
         lines.append(_painted("  hint:", _CYAN, color) + f" {visible(hint)}")
     return "\n".join(lines)
+
+
+def _headline(error: errors.AionError) -> str:
+    """Return what happened; of a value that does not fit, also which part of it."""
+    if isinstance(error, errors.PayloadError) and (error.path != "$" or error.message.startswith("Expected")):
+        return f"{error.message} at {error.path}"
+    return error.message
+
+
+def _places(error: errors.AionError) -> list[str]:
+    """Return where it happened, relative to the current directory where that is above."""
+    try:
+        here = str(Path.cwd() / "_").removesuffix("_")
+    except OSError:  # the directory is gone
+        here = ""
+    return [place.removeprefix(here) for place in error.where]
 
 
 def failure_text(workflow_id: str, failure: Failure, *, hint: str = "", color: bool = False) -> str:
@@ -78,7 +95,7 @@ def failure_text(workflow_id: str, failure: Failure, *, hint: str = "", color: b
 
 def error_document(error: errors.AionError, settings: Settings) -> dict[str, object]:
     """Return an error as the JSON object that `-o json` prints: code, message, where, hint and the typed fields."""
-    hint, where = error.hint, list(error.where)
+    hint, where = error.hint, _places(error)
     if isinstance(error, errors.NonDeterminismError):
         hint, where = hint or _DIVERGED_HINT, [_history_place(error, settings, error.seq), error.source]
     document: dict[str, object] = {"code": error.code, "message": error.message, "where": where, "hint": hint}

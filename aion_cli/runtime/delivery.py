@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from aion_cli.core import events as ev
-from aion_cli.errors import NoSuchRunError, OwnedElsewhereError
+from aion_cli.errors import DamagedHistoryError, NoSuchRunError, OwnedElsewhereError
 from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.inbox import Accepted, AlreadyKnown, Inbox, drain, message_id
 from aion_cli.runtime.journal import Durability, JsonlStore
@@ -36,12 +36,19 @@ def deliver(
     """Have a message accepted, then see that it gets into the history: by this process if nobody owns the run.
 
     event: one of the inbox's message types, unstamped. chosen_id: the sender chose its id and may repeat itself.
-    Raises NoSuchRunError, WrongStateError if the run is closed, UsageError if the id was used for another message.
+    Raises NoSuchRunError, WrongStateError if the run is closed, UsageError if the id was used for another message,
+    DamagedHistoryError if its history is damaged: then the message is withdrawn.
     """
     inbox = Inbox(folder, workflow_id)
     outcome = inbox.accept(event, chosen_id=chosen_id)
-    if not drain_unowned(folder, workflow_id, role=role, clock=clock, notice=notice):
-        inbox.ring()
+    try:
+        if not drain_unowned(folder, workflow_id, role=role, clock=clock, notice=notice):
+            inbox.ring()
+    except DamagedHistoryError:
+        # The sender learns that it failed, and may send it again: it must not come to life when the file is restored.
+        if isinstance(outcome, Accepted):
+            inbox.remove([outcome.name])
+        raise
     return outcome
 
 

@@ -44,7 +44,7 @@ def load_target(target: str, workflows_dir: Path, cwd: Path) -> Workflow:
     if colon and head and name:
         if head.endswith(".py"):
             return _of_file(_find_file(head, workflows_dir, cwd), name, cwd)
-        return _pick(_import_dotted(head, cwd), name, head)
+        return _pick(_import_dotted(head, workflows_dir, cwd), name, head)
     return _by_name(target, workflows_dir, cwd)
 
 
@@ -146,7 +146,7 @@ def _unknown(name: str, workflows_dir: Path) -> WorkflowCodeError:
     found = scan_folder(workflows_dir)
     known = sorted({f.name for f in found} | {f.file.stem for f in found})
     if known:
-        return WorkflowCodeError(f"there is no workflow {name}", hint=f"there are: {', '.join(known)}")
+        return WorkflowCodeError(f"there is no workflow {name or repr(name)}", hint=f"there are: {', '.join(known)}")
     return WorkflowCodeError(
         f"there is no workflow {name}: {workflows_dir} holds none", hint="name a file.py, or set --workflows DIR"
     )
@@ -164,7 +164,7 @@ def _below(recorded_file: str, cwd: Path) -> Path | None:
 
 
 def _of_file(file: Path, name: str, cwd: Path) -> Workflow:
-    return _pick(_import_file(_absolute(file, cwd), cwd), name, str(file))
+    return _pick(_import_file(_absolute(file, cwd), cwd), name, SourcePaths(str(cwd.absolute())).shorten(str(file)))
 
 
 def _pick(module: ModuleType, name: str, source: str) -> Workflow:
@@ -228,13 +228,18 @@ def _import_file(file: Path, cwd: Path) -> ModuleType:
     return module
 
 
-def _import_dotted(name: str, cwd: Path) -> ModuleType:
+def _import_dotted(name: str, workflows_dir: Path, cwd: Path) -> ModuleType:
     """Import a module by its dotted name, from the current directory or wherever Python finds it."""
     if not all(part.isidentifier() for part in name.split(".")):
         raise WorkflowCodeError(f"{name} is neither a file.py nor the name of a module")
     _put_first(str(cwd.absolute()))
-    with _guarded(name, name, cwd):
-        return importlib.import_module(name)
+    try:
+        with _guarded(name, name, cwd):
+            return importlib.import_module(name)
+    except WorkflowCodeError as error:
+        if (workflows_dir / f"{name}.py").is_file():
+            error.hint = f"{workflows_dir / name}.py is a file: write {name}.py:NAME"
+        raise
 
 
 @contextlib.contextmanager
@@ -256,7 +261,8 @@ def _import_failure(error: BaseException, source: str, module_name: str, paths: 
         place = f"{paths.shorten(error.filename)}:{error.lineno or 1}"
         return WorkflowCodeError(f"{source} cannot be imported: {type(error).__name__}: {error.msg}", where=(place,))
     if isinstance(error, AionError):
-        return WorkflowCodeError(error.message, where=error.where, hint=error.hint)
+        place = paths.raised_at(error)
+        return WorkflowCodeError(error.message, where=error.where or ((place,) if place else ()), hint=error.hint)
     if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
         return WorkflowCodeError(
             f"there is no module {error.name}", hint="run from the folder that holds it, or install it"

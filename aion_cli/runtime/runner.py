@@ -18,7 +18,7 @@ from aion_cli.core import payload
 from aion_cli.core.execution import Execution
 from aion_cli.core.ids import RunName
 from aion_cli.core.replay import Boundary, Replay
-from aion_cli.errors import NoSuchRunError, PayloadError, WrongStateError
+from aion_cli.errors import NonDeterminismError, NoSuchRunError, PayloadError, WrongStateError
 from aion_cli.runtime.delivery import drain_unowned, report_torn_tail
 from aion_cli.runtime.endings import Closed, SuspendReason
 from aion_cli.runtime.executor import InProcessExecutor, OtherRuns
@@ -135,6 +135,9 @@ class Runner:
                     return ended(replay.execution.started, boundary.closed_by), replay.execution
                 end = await self._go_live(definition, location, store, replay, boundary, known.ids)
                 return end, replay.execution
+            except NonDeterminismError as error:
+                error.where = error.where or (str(location.path),)
+                raise
             finally:
                 replay.execution.close()
         finally:

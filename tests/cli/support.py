@@ -15,7 +15,7 @@ import sys
 import tempfile
 import textwrap
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -132,13 +132,20 @@ class Project:
             code = entry.main(args)
         return Done(code, *streams.read())
 
-    def aion(self, *args: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None) -> Done:
-        """Run aion in a process of its own, to its end."""
+    def aion(
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        environ: Mapping[str, str] | None = None,
+        before_exec: Callable[[], None] | None = None,
+    ) -> Done:
+        """Run aion in a process of its own, to its end. before_exec: called in it before it becomes aion."""
         done = subprocess.run(
             [sys.executable, "-m", "aion_cli", *args],
             cwd=self.root,
             env=_environ(environ or {}),
             input=stdin,
+            preexec_fn=before_exec,
             capture_output=True,
             check=False,
             timeout=60,

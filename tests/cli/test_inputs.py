@@ -109,7 +109,7 @@ def test_input_and_parameters_do_not_mix() -> None:
     ("document", "place", "hint"),
     [
         ("{'a': 1}", ":1:2", "quote"),
-        ('{"a": 1,\n "é": é}', ":2:7", "quote"),
+        ('{"a": 1,\n "é": é}', ":2:7", ""),
         ("[1", ":1:3", "quote"),
         ("hello", ":1:1", "quotes"),
         ("order.json", ":1:1", "@order.json"),

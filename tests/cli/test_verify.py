@@ -35,7 +35,7 @@ def test_a_flipped_bit_is_exit_5_with_the_line(history: Path, capfd: pytest.Capt
     data[data.index(b"charge")] ^= 1
     history.write_bytes(data)
     assert main(["verify", str(history)]) == 5
-    assert f"{history}:2" in capfd.readouterr().err
+    assert f"{history.name}:2" in capfd.readouterr().err
 
 
 def test_lines_that_vanished_from_the_end_are_noticed_by_the_head(history: Path) -> None:
