@@ -17,7 +17,6 @@ import sys
 from asyncio import events as asyncio_events
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import contextmanager
 from types import CoroutineType, GeneratorType
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
@@ -95,6 +94,29 @@ class _Timer(asyncio.TimerHandle):
     timer_id: int | None = None
 
 
+class _Current:
+    """While it is entered, a loop is the running one, and the one that finishes abandoned async generators.
+
+    A class, since every step of every run passes through it and a generator would take three times as long.
+    """
+
+    __slots__ = ("_finish", "_hooks", "_loop", "_previous")
+
+    def __init__(self, loop: WorkflowLoop, finish: Callable[[AsyncGenerator[Any, Any]], None]) -> None:
+        self._loop = loop
+        self._finish = finish
+
+    def __enter__(self) -> None:
+        self._previous: Any = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - asyncio's documented hook for loop implementers
+        self._hooks = sys.get_asyncgen_hooks()
+        asyncio_events._set_running_loop(self._loop)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finish)
+
+    def __exit__(self, *_: object) -> None:
+        sys.set_asyncgen_hooks(*self._hooks)
+        asyncio_events._set_running_loop(self._previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
+
+
 class WorkflowLoop(asyncio.AbstractEventLoop):
     """One run's event loop. host: answers for time and timers."""
 
@@ -118,7 +140,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """Run until nothing is ready, or main is done: then nothing more of the run's code runs."""
         self._running = True
         ready = self._ready
-        with self._being_current():
+        with _Current(self, self._finish_generator):
             try:
                 while ready and not main.done():
                     handle = ready.popleft()
@@ -131,22 +153,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             finally:
                 self._running = False
 
-    @contextmanager
-    def _being_current(self) -> Generator[None]:
-        """Be the running loop, and the one that finishes abandoned async generators."""
-        previous = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] - asyncio's documented hook for loop implementers
-        hooks = sys.get_asyncgen_hooks()
-        asyncio_events._set_running_loop(self)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
-        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finish_generator)
-        try:
-            yield
-        finally:
-            sys.set_asyncgen_hooks(*hooks)
-            asyncio_events._set_running_loop(previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
-
     def call_inside(self, function: Callable[[], T]) -> T:
         """Call a function as if from workflow code, without stepping anything."""
-        with self._being_current():
+        with _Current(self, self._finish_generator):
             return function()
 
     def fire(self, timer_id: int) -> None:
@@ -166,7 +175,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._tasks.clear()
         self._ready.clear()
         self._timers.clear()
-        with self._being_current():
+        with _Current(self, self._finish_generator):
             resisting = [task for task in tasks if not task.done() and not _close_quietly(task)]
         _abandoned.extend(resisting)
         return [task.get_name() for task in resisting]
