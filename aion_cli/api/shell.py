@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from aion_cli.api import process_groups
 from aion_cli.api.definitions import ActivityDefinition
 from aion_cli.core.retry import Duration, RetryPolicy
 
@@ -78,6 +78,7 @@ async def _run_command(command: str, check: bool, cwd: str | None, env: dict[str
     )
     try:
         transport, capture = await asyncio.shield(starting)
+        process_groups.begun(transport.get_pid())
         await capture.ended.wait()
     finally:
         await _end(starting)
@@ -97,22 +98,14 @@ async def _end(starting: asyncio.Future[tuple[asyncio.SubprocessTransport, _Capt
     whoever else holds them: something that left the process group may go on, and is not waited for.
     """
     transport, capture = await starting
-    if transport.get_returncode() is None:
-        _kill_group(transport.get_pid())
+    if capture.ended.is_set():
+        process_groups.over(transport.get_pid())
+    else:
+        # Also if the shell itself has exited: what it started in the background may hold the pipes.
+        process_groups.kill(transport.get_pid())
     await capture.exited.wait()
     transport.close()
     await capture.ended.wait()
-
-
-def _kill_group(pid: int) -> None:
-    """Kill the command and all that it started; the group is gone if it has just ended."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    except PermissionError:
-        # macOS answers so for a group of which only a zombie is left.
-        return
 
 
 _shell: ActivityDefinition[[str, bool, str | None, dict[str, str] | None], ShellResult] = ActivityDefinition(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from aion_cli.api import process_groups
 from aion_cli.api.attempts import ActivityInfo
 from aion_cli.api.definitions import ActivityDefinition
 from aion_cli.core.events import ErrorKind, Failure
@@ -39,6 +38,7 @@ async def run_in_process(
         start_new_session=True,
         limit=_LONGEST_LINE,
     )
+    process_groups.begun(process.pid)
     try:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(msgspec.json.encode(_order(definition, input, info, root)))
@@ -46,7 +46,7 @@ async def run_in_process(
         outcome = await _outcome(process.stdout, beat)
         code = await process.wait()
     finally:
-        _kill_group(process.pid)
+        process_groups.kill(process.pid)
         await process.wait()
     return _died(code) if outcome is None else outcome
 
@@ -84,11 +84,3 @@ def _order(definition: ActivityDefinition[..., Any], input: msgspec.Raw, info: A
 def _died(code: int) -> Failure:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return Failure(kind=ErrorKind.ERROR, type="ProcessDied", message=f"the process of the activity {how}")
-
-
-def _kill_group(pid: int) -> None:
-    """Kill the process and all that it started; the group is gone if it left nothing."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import select
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,19 @@ def test_a_step_can_be_cancelled_while_it_is_being_started() -> None:
     for ticks in range(1, 8):
         asyncio.run(cancel_after_ticks(ticks))
     gc.collect()
+
+
+def test_a_cancelled_step_takes_along_what_an_ended_shell_left_in_the_background(tmp_path: Path) -> None:
+    started, pipe = tmp_path / "started", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    alive = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        in_background = f"while kill -0 $$; do sleep 0.01; done; touch {started}; exec sleep 60"
+        asyncio.run(cancel_when_it_runs(f"({in_background}) 9>{pipe} & exit 0", started))
+        assert select.select([alive], [], [], 10)[0]
+        assert os.read(alive, 1) == b""  # whoever held the other end is gone
+    finally:
+        os.close(alive)
 
 
 def test_all_that_a_step_prints_is_captured() -> None:
