@@ -34,7 +34,7 @@ class Hoisted(NamedTuple):
 
     front: global options, each value in an argument of its own (`-ojson` has become `-o json`), in the order written.
     command: the command's name as written, or None. rest: what belongs to the command.
-    incomplete: a global option that ended the line without its value; it is in none of the others.
+    incomplete: an option that ended the line without its value; it is in none of the others.
     """
 
     front: tuple[str, ...]
@@ -91,6 +91,8 @@ def hoist(argv: Sequence[str], grammar: Grammar) -> Hoisted:
             in_order += pieces
             (arguments if kind is _Kind.ARGUMENT else options).extend(pieces)
     if any(_NEGATIVE_NUMBER.match(argument) for argument in arguments):
+        if position > len(argv) and incomplete is None:
+            incomplete = options.pop()  # it would take the `--` for its value
         in_order = [*options, "--", *arguments]
     return Hoisted(tuple(front), command, tuple(in_order), incomplete)
 

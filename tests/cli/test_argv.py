@@ -108,6 +108,11 @@ def test_nothing_that_was_typed_is_lost_or_invented(typed: list[str]) -> None:
     assert sorted(word for word in read if word != "--") == sorted(typed)
 
 
+def test_an_option_without_its_value_does_not_take_the_double_dash_for_it() -> None:
+    hoisted = hoist(["run", "-1", "-p"], GRAMMAR)
+    assert (hoisted.argv, hoisted.incomplete) == (["run", "--", "-1"], "-p")
+
+
 @given(st.lists(st.sampled_from([*WORDS, "-qv", "--"])))
 def test_hoisting_twice_is_hoisting_once(typed: list[str]) -> None:
     once = hoist(typed, GRAMMAR).argv
