@@ -5,7 +5,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format bench bench-peers clean
+.PHONY: help demo test test-lowest lint format tools build bench bench-peers clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,7 +13,9 @@ help:
 	@echo "make test     all tests (ARGS=tests/cli for some of them)"
 	@echo "make lint     ruff, pyright, import-linter"
 	@echo "make format   let ruff format and fix what it can"
+	@echo "make build    the wheel, into dist/"
 	@echo "make bench    speed, as ratios to limits and peers (ARGS='--only P4,P8'); make bench-peers installs the peers"
+	@echo "make test-lowest  all tests with the lowest versions of the dependencies that pyproject.toml allows"
 	@echo "make clean    remove .venv and caches"
 	@echo "Another Python: make test PYTHON=python3.12"
 
@@ -22,6 +24,9 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+test-lowest: $(VENV)/lowest/.ready
+	$(VENV)/lowest/bin/python -m pytest -n auto $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -32,6 +37,11 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+tools: $(VENV)/.dev
+
+build: $(VENV)/.runtime
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 bench: $(VENV)/.runtime
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -55,4 +65,11 @@ $(VENV)/.runtime: pyproject.toml
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo "installing test and lint tools into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(VENV)/lowest/.ready: $(VENV)/.runtime
+	@echo "installing the lowest versions into $(VENV)/lowest …"
+	@$(BIN)/python -m venv $(VENV)/lowest
+	@$(BIN)/python scripts/lowest.py >$(VENV)/lowest/constraints.txt
+	@$(VENV)/lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)/lowest/constraints.txt --editable '.[test]'
 	@touch $@
