@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the app itself: `python scripts/cli_reference.py > docs/cli.md`. A test fails when it is stale."""
+"""Write docs/cli.md from the app: `python scripts/cli_reference.py > docs/cli.md`. A test fails when it is stale."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _INTRODUCTION = """# The command line
 
 Written by `scripts/cli_reference.py` from the program itself.
 
-Stdout carries the result and nothing else; progress, warnings and errors go to stderr. The exit code is the same in every
-output mode:
+Stdout carries the result and nothing else; progress, warnings and errors go to stderr. The exit code is the same in
+every output mode:
 
 | code | meaning |
 |---|---|
