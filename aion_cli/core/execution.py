@@ -239,7 +239,8 @@ class Execution:
         self._commands.frozen = True
         return self._loop.close_tasks()
 
-    def _require_running(self) -> None:
+    def require_running(self) -> None:
+        """Raise RunClosed once the code has ended, and AionError while a query looks at it."""
         if self._answering:
             raise AionError("a query tried to change its run", hint="a query may only look; use an update to act")
         if self.phase is not Phase.RUNNING:
@@ -263,7 +264,7 @@ class Execution:
         called_at: Site | None = None,
     ) -> asyncio.Future[Any]:
         """Emit RunActivity; the future gets the decoded result, or an ActivityError."""
-        self._require_running()
+        self.require_running()
         at = key.Activity(self._commands.next_ordinal(key.Activity))
         source = self._source(called_at)
         command = cmd.RunActivity(
@@ -283,7 +284,7 @@ class Execution:
         called_at: Site | None = None,
     ) -> asyncio.Future[Any]:
         """Emit SpawnChild and AwaitChild; the future gets the child's decoded result, or a ChildError."""
-        self._require_running()
+        self.require_running()
         at = key.Child(self._commands.next_ordinal(key.Child))
         source = self._source(called_at)
         command = cmd.SpawnChild(
@@ -301,7 +302,7 @@ class Execution:
 
     def send_signal(self, target_workflow_id: str, name: str, payload: msgspec.Raw) -> asyncio.Future[Any]:
         """Emit SendSignal; the future is done when the target has accepted it. A send cannot be withdrawn."""
-        self._require_running()
+        self.require_running()
         at = key.Send(self._commands.next_ordinal(key.Send))
         command = cmd.SendSignal(
             key=at, target_workflow_id=target_workflow_id, name=name, payload=payload, source=self._source()
@@ -310,7 +311,7 @@ class Execution:
 
     def new_waiter(self) -> WorkflowFuture[None]:
         """Make a future for code that waits for a signal."""
-        self._require_running()
+        self.require_running()
         return WorkflowFuture[None](loop=self._loop)
 
     def begin_wait(self, at: key.Signal) -> cmd.Wait:
@@ -321,7 +322,7 @@ class Execution:
 
     def count_emitted(self) -> int:
         """Count the commands of this activation that leave an event."""
-        self._require_running()
+        self.require_running()
         return self._commands.count_emitted()
 
     def emit_marker(self, marker: key.Marker) -> None:
@@ -361,7 +362,7 @@ class Execution:
 
     def start_timer(self, fire_at_micros: int) -> int:
         """Emit StartTimer, and return the timer's id."""
-        self._require_running()
+        self.require_running()
         at = key.Timer(self._commands.next_ordinal(key.Timer))
         try:
             fire_at = clock.format_instant(fire_at_micros)

@@ -19,6 +19,10 @@ from aion_cli.core.loop import WorkflowFuture
 class SignalHost(Protocol):
     """What the buffers need from the execution."""
 
+    def require_running(self) -> None:
+        """Raise RunClosed once the code has ended."""
+        ...
+
     def new_waiter(self) -> WorkflowFuture[None]:
         """Make a future of the workflow's loop. Raises RunClosed once the code has ended."""
         ...
@@ -60,7 +64,8 @@ class SignalBuffers:
         buffer.wake()
 
     async def receive(self, name: str) -> ev.SignalReceived:
-        """Take the next signal of a name; waits if there is none."""
+        """Take the next signal of a name; waits if there is none. A `finally` of code that has ended takes none."""
+        self._host.require_running()
         buffer = self._buffer(name)
         while not buffer.events:
             await self._arrival(name, buffer)
