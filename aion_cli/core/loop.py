@@ -17,6 +17,7 @@ import sys
 from asyncio import events as asyncio_events
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import AbstractContextManager
 from types import CoroutineType, GeneratorType
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
@@ -97,7 +98,7 @@ class _Timer(asyncio.TimerHandle):
 class _Current:
     """While it is entered, a loop is the running one, and the one that finishes abandoned async generators.
 
-    A class, since every step of every run passes through it and a generator would take three times as long.
+    A class, since every live step passes through it and a generator would take three times as long.
     """
 
     __slots__ = ("_finish", "_hooks", "_loop", "_previous")
@@ -139,23 +140,33 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def run_ready(self, main: asyncio.Task[Any]) -> None:
         """Run until nothing is ready, or main is done: then nothing more of the run's code runs."""
         self._running = True
+        try:
+            if asyncio_events._get_running_loop() is self:  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see _Current
+                self._run_handles(main)
+            else:
+                with self.being_current():
+                    self._run_handles(main)
+        finally:
+            self._running = False
+
+    def _run_handles(self, main: asyncio.Task[Any]) -> None:
         ready = self._ready
-        with _Current(self, self._finish_generator):
-            try:
-                while ready and not main.done():
-                    handle = ready.popleft()
-                    if not handle.cancelled():
-                        try:
-                            handle._run()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - how a loop runs its handles
-                        except SystemExit:
-                            # The task that raised it holds it as well: an outcome of the author's code like others.
-                            continue
-            finally:
-                self._running = False
+        while ready and not main.done():
+            handle = ready.popleft()
+            if not handle.cancelled():
+                try:
+                    handle._run()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - how a loop runs its handles
+                except SystemExit:
+                    # The task that raised it holds it as well: an outcome of the author's code like others.
+                    continue
+
+    def being_current(self) -> AbstractContextManager[None]:
+        """Be the running loop meanwhile. Who makes many steps in a row enters this once for all of them."""
+        return _Current(self, self._finish_generator)
 
     def call_inside(self, function: Callable[[], T]) -> T:
         """Call a function as if from workflow code, without stepping anything."""
-        with _Current(self, self._finish_generator):
+        with self.being_current():
             return function()
 
     def fire(self, timer_id: int) -> None:
@@ -175,7 +186,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._tasks.clear()
         self._ready.clear()
         self._timers.clear()
-        with _Current(self, self._finish_generator):
+        with self.being_current():
             resisting = [task for task in tasks if not task.done() and not _close_quietly(task)]
         _abandoned.extend(resisting)
         return [task.get_name() for task in resisting]

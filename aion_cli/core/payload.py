@@ -32,6 +32,7 @@ _LITERAL = "$lit"
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_READ_BACK_AS_THEMSELVES = frozenset({bool, int, str})
 _CONSTANTS = {None: NULL, True: msgspec.Raw(b"true"), False: msgspec.Raw(b"false")}
 
 
@@ -43,7 +44,7 @@ def encode(value: object, type_: Any = Any) -> msgspec.Raw:
     Raises PayloadError, with the JSON path, for what cannot be recorded or does not fit type_.
     """
     data = _encode_plain(value)
-    if not _is_any(type_):
+    if not _is_any(type_) and not (type(value) is type_ and type_ in _READ_BACK_AS_THEMSELVES):
         _decode_plain(data, type_)
     if data[:1] == b"{" and b'"$' in data and _has_dollar_key(data):
         data = b'{"$lit":' + data + b"}"
