@@ -87,16 +87,18 @@ class Stage:
     def approve(self, payload: object) -> None:
         """Send the approval that both workflows wait for."""
         raw = msgspec.Raw(msgspec.json.encode(payload))
-        event = ev.SignalReceived(name="approval", payload=raw, signal_id=f"{self.workflow_id}/approval")
-        deliver(
-            self._folder,
-            self.workflow_id,
-            event,
-            chosen_id=True,
-            role=Role.SIGNAL,
-            clock=self._clock,
-            notice=say,
+        self._deliver(
+            ev.SignalReceived(name="approval", payload=raw, signal_id=f"{self.workflow_id}/approval"), Role.SIGNAL
         )
+
+    def cancel(self) -> None:
+        """Ask the run to cancel."""
+        self._deliver(
+            ev.WorkflowCancelRequested(request_id=f"{self.workflow_id}/cancel", reason="changed my mind"), Role.CANCEL
+        )
+
+    def _deliver(self, message: ev.Event, role: Role) -> None:
+        deliver(self._folder, self.workflow_id, message, chosen_id=True, role=role, clock=self._clock, notice=say)
 
     def keep(self) -> None:
         """Put the histories, those of children too, among the goldens."""
@@ -124,6 +126,13 @@ def approved_early(stage: Stage) -> None:
 def late(stage: Stage) -> None:
     """Nobody answers in time."""
     stage.run({**ORDER, "approve_within_s": 0.5}, to_the_end=True)
+
+
+def cancelled(stage: Stage) -> None:
+    """Somebody cancels it while it waits."""
+    stage.run(ORDER)
+    stage.cancel()
+    stage.run(ORDER)
 
 
 def sold_out(stage: Stage) -> None:
@@ -163,6 +172,7 @@ GOLDENS: dict[str, tuple[str, Callable[[Stage], None]]] = {
     "order-approved-early": ("order_saga", approved_early),
     "order-refused": ("order_saga", lambda stage: approved(stage, ORDER, False)),
     "order-late": ("order_saga", late),
+    "order-cancelled": ("order_saga", cancelled),
     "order-sold-out": ("order_saga", sold_out),
     "order-retried": ("order_saga", carrier_closed),
     "order-interrupted": ("order_saga", lambda stage: interrupted(stage, ORDER, True, 0)),

@@ -26,6 +26,7 @@ HISTORIES = sorted(GOLDEN.glob("*.jsonl"))
 SCENARIOS = {
     "order-approved",
     "order-approved-early",
+    "order-cancelled",
     "order-interrupted",
     "order-late",
     "order-refused",
@@ -74,6 +75,7 @@ def test_every_way_for_a_workflow_to_go_has_its_golden() -> None:
     [
         ("order-approved", {ev.TimerCancelled, ev.ChildWorkflowCompleted, ev.WorkflowCompleted}),
         ("order-late", {ev.TimerFired, ev.WorkflowCompleted}),
+        ("order-cancelled", {ev.WorkflowCancelRequested, ev.ActivityCompleted, ev.WorkflowCancelled}),
         ("order-sold-out", {ev.ChildWorkflowFailed, ev.WorkflowCompleted}),
         ("order-sold-out.1-8", {ev.ActivityFailed, ev.WorkflowFailed}),
         ("order-retried.1-8", {ev.ActivityFailed, ev.WorkflowCompleted}),

@@ -26,7 +26,7 @@ from typing import Annotated
 
 import msgspec
 
-from aion_cli import ChildError, NonRetryable, RetryPolicy, Signal, activity, activity_info, workflow
+from aion_cli import ChildError, NonRetryable, RetryPolicy, Saga, Signal, activity, activity_info, workflow
 
 SHOP = Path("shop")
 
@@ -143,17 +143,15 @@ async def shipping(order: Order) -> str:
 
 @workflow
 async def order_saga(order: Order) -> Shipped | Refunded:
-    """Charge, get an approval, ship; or else refund."""
+    """Charge, get an approval, ship. If that fails after the charge, or is cancelled, refund."""
     receipt = await charge(order)
     try:
-        await approved(within_s=order.approve_within_s)
-        return Shipped(receipt, tracking=await shipping(order))  # a child, with a history of its own
+        async with Saga() as saga:
+            saga.compensate(refund, order, receipt)
+            await approved(within_s=order.approve_within_s)
+            return Shipped(receipt, tracking=await shipping(order))  # a child, with a history of its own
     except (NotApprovedError, ChildError) as error:
-        await refund(order, receipt)
         return Refunded(receipt, reason=str(error))
-    except asyncio.CancelledError:
-        await refund(order, receipt)
-        raise
 
 
 async def approved(within_s: float) -> None:
