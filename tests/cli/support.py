@@ -15,13 +15,18 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from aion_cli.cli import entry, output
 from aion_cli.core.lines import decode_event
+from aion_cli.runtime.files import Files
+from aion_cli.runtime.folder import HistoriesFolder
+from aion_cli.runtime.ownership import read_owner
 
+PATIENCE_S = 60
 REPOSITORY = Path(__file__).parents[2]
 
 PREAMBLE = """\
@@ -77,7 +82,7 @@ class Running:
         with self._news:
             self._news.notify_all()
 
-    def until_stderr_says(self, text: str, timeout_s: float = 30) -> None:
+    def until_stderr_says(self, text: str, timeout_s: float = PATIENCE_S) -> None:
         """Return when stderr has said something; fails if the process is silent for long, or ends."""
         with self._news:
             found = self._news.wait_for(lambda: text.encode() in self._said, timeout_s)
@@ -86,7 +91,7 @@ class Running:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def end(self, timeout_s: float = 30) -> Done:
+    def end(self, timeout_s: float = PATIENCE_S) -> Done:
         """Wait for the end, and return what it was."""
         code = self.process.wait(timeout_s)
         for reader in self._readers:
@@ -143,7 +148,7 @@ class Project:
         done = subprocess.run(
             [sys.executable, "-m", "aion_cli", *args],
             cwd=self.root,
-            env=_environ(environ or {}),
+            env=environment(environ),
             input=stdin,
             preexec_fn=before_exec,
             capture_output=True,
@@ -157,18 +162,27 @@ class Project:
         process = subprocess.Popen(
             [sys.executable, "-m", "aion_cli", *args],
             cwd=self.root,
-            env=_environ(environ or {}),
+            env=environment(environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
         return Running(process)
 
+    def until_owned(self, run: str, owner: Running) -> None:
+        """Return when a running command owns a run."""
+        path = HistoriesFolder(self.histories).lock(run)
+        begun = time.monotonic()
+        while read_owner(path, Files()).pid != owner.pid:
+            assert owner.process.poll() is None, owner.end()
+            assert time.monotonic() - begun < PATIENCE_S, f"{run} is not owned"
+            time.sleep(0.005)
+
     def history(self, run: str) -> Path:
         return self.histories / f"{run}.jsonl"
 
     def events(self, run: str) -> list[Any]:
-        return [decode_event(line) for line in self.history(run).read_bytes().splitlines()]
+        return [decode_event(line) for line in self.history(run).read_bytes().split(b"\n")[:-1]]
 
     def names(self, run: str) -> list[str]:
         """The names of the events of a run, in order."""
@@ -191,9 +205,10 @@ class Project:
         return found
 
 
-def _environ(more: Mapping[str, str]) -> dict[str, str]:
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a process of ours: no settings of the caller, and this checkout."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AION_")}
-    return kept | {"PYTHONPATH": str(REPOSITORY)} | dict(more)
+    return kept | {"PYTHONPATH": str(REPOSITORY)} | dict(more or {})
 
 
 @contextlib.contextmanager
@@ -204,7 +219,7 @@ def _as_if_fresh(root: Path, stdin: bytes, environ: Mapping[str, str]) -> Genera
     vars(output)["_stdout"].documents = 0  # a real process has only one command line to answer
     os.chdir(root)
     os.environ.clear()
-    os.environ.update(_environ(environ))
+    os.environ.update(environment(environ))
     sys.stdin = io.TextIOWrapper(io.BytesIO(stdin))
     try:
         yield
