@@ -29,8 +29,8 @@ from tests.faults.promises import (
 from tests.faults.scenes import Scene
 
 ROOT = Path(TOP) / "histories"
-_INLINE = 700
-_BATCH = 4000
+INLINE = 700
+BATCH = 4000
 
 
 class ModelMachine:
@@ -64,8 +64,8 @@ class ModelMachine:
 def small_limits() -> Generator[None]:
     """Blobs from 700 bytes on and batches of 4,000, so that short scenes have both; owner locks on the model disk."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blobs, "INLINE_LIMIT", _INLINE)
-        patch.setattr(journal, "MAX_BATCH", _BATCH)
+        patch.setattr(blobs, "INLINE_LIMIT", INLINE)
+        patch.setattr(journal, "MAX_BATCH", BATCH)
         patch.setattr(filelock, "FileLock", ModelLock)
         yield
 
