@@ -112,6 +112,8 @@ class Signature:
         path: an unknown key, or a missing one, is `$.name`.
         """
         values = self._decoded(raw, payload.decode)
+        if self._all_by_position:
+            return tuple(values.values()), {}
         keyword = {n: values.pop(n) for n, p in self._parameters.items() if p.kind is Parameter.KEYWORD_ONLY}
         return tuple(values.values()), keyword
 

@@ -91,17 +91,15 @@ class HistoryCursor:
         if event is None:
             return False
         self._ahead.append(event)
-        match event_class(event):
-            case EventClass.COMMAND:
-                self._barriers.append(event)
-            case EventClass.EXECUTOR if not self._counts_as_outside(event):
-                self._barriers.append(event)
-            case _:
-                pass
+        kind = event_class(event)
+        if kind is EventClass.COMMAND or (kind is EventClass.EXECUTOR and not self._counts_as_outside(event)):
+            self._barriers.append(event)
         return True
 
     def _counts_as_outside(self, event: ev.Event) -> bool:
         """In what a reopen superseded, answers that stay visible stand where no code waited for them."""
+        if not self._reopens:
+            return False
         return any(reopen.superseded_from <= event.seq < reopen.seq for reopen in self._reopens)
 
 
