@@ -147,25 +147,39 @@ class LiveRun:
         unmatched = {command.key for command in self._boundary.unmatched}
         half_done = [wait.command for wait in self._execution.waits() if wait.command.key not in unmatched]
         commands = [command for command in self._boundary.unmatched if not isinstance(command, cmd.AwaitChild)]
-        for command in half_done:
-            begun = self._resolver.begun(command.key)
+        lasting = self._resolver.lasting()
+        for command in [*half_done, *lasting]:
+            begun = self._resolver.half_done(command.key).begun
             if isinstance(command, cmd.SpawnChild) and begun is not None:
                 self.child(command, begun)
             elif isinstance(begun, ev.ActivityScheduled):
                 self._activities[command.key] = begun.seq
         for message in self._intake.fresh():
             commands += self._record(_Arrival(message.event, name=message.name))
+        if self._paused:
+            self._commit()
+            self.suspend(SuspendReason.PAUSED)
+            return
         for command in half_done:
             if self._execution.is_awaited(command):
+                self._cross(command)
+        for command in lasting:
+            if not self._execution.is_awaited(command):
                 self._cross(command)
         for command in commands:
             self._cross(command)
         self._stage_notes()
         self._commit()
+        self._repeat_cancellations()
         if self._settings.timeout_s is not None:
             self._deadline = self._loop.create_task(self._time_out(self._settings.timeout_s))
-        if self._paused:
-            self.suspend(SuspendReason.PAUSED)
+
+    def _repeat_cancellations(self) -> None:
+        """A crash may have come between a child's recorded cancellation and its delivery."""
+        for key, child in self._children.items():
+            asked = self._resolver.half_done(key).withdrawn_by
+            if asked is not None:
+                self.executor.cancel_child(child, self.identity.stable_id(asked.seq))
 
     def _guarded(self, step: Callable[[], None]) -> Callable[[], None]:
         """Make what a callback raises the end of the run: there is nobody else to see it."""
@@ -284,7 +298,10 @@ class LiveRun:
         task.add_done_callback(lambda done: self._landed(leg.command, done))
 
     def _is_to_start(self, command: cmd.AnyCommand) -> bool:
-        return self._execution.phase is Phase.RUNNING and not self._stopping and self._execution.is_awaited(command)
+        """A recorded child or send goes on even if code waits for it no more; nothing else does."""
+        if self._execution.phase is not Phase.RUNNING or self._stopping:
+            return False
+        return isinstance(command, cmd.SpawnChild | cmd.SendSignal) or self._execution.is_awaited(command)
 
     def _landed(
         self, command: cmd.AnyCommand, task: asyncio.Task[HandoffOutcome.Resolved | HandoffOutcome.WorkflowCompleted]
@@ -410,9 +427,8 @@ class LiveRun:
 
     def _close_children(self) -> None:
         """Their parent_close messages must be accepted before the parent's end is recorded."""
-        for wait in self._execution.waits():
-            child = self._children.get(wait.command.key)
-            if child is not None:
+        for key, child in self._children.items():
+            if key in self._tasks or self._execution.is_awaited(child.command):
                 self.executor.close_child(child, f"{self.identity.stable_id(child.event.seq)}/close")
 
     def _take_messages(self) -> None:

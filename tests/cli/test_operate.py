@@ -1,0 +1,268 @@
+"""Cancel, terminate, pause, unpause, reopen, result, query, update and resume, as typed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.support import Project
+
+WAITING = """
+import aion_cli
+
+go = Signal("go", int)
+
+@activity
+async def charge(cents: int) -> str:
+    note(f"charge {cents}")
+    return f"receipt-{cents}"
+
+@activity
+async def refund(receipt: str) -> None:
+    note(f"refund {receipt}")
+
+@workflow
+async def order(cents: int = 5) -> str:
+    added = []
+
+    @aion_cli.query
+    def total() -> int:
+        return cents + sum(added)
+
+    @aion_cli.update
+    async def add(more: int) -> int:
+        added.append(more)
+        return cents + sum(added)
+
+    @add.validator
+    def positive(more: int) -> None:
+        if more <= 0:
+            raise ValueError("more must be positive")
+
+    async with aion_cli.Saga() as saga:
+        receipt = await charge(cents)
+        saga.compensate(refund, receipt)
+        await go.receive()
+        return f"{receipt} {cents + sum(added)}"
+"""
+
+
+def world(project: Project) -> list[str]:
+    path = project.root / "world"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def waiting(project: Project) -> Project:
+    """A project with a run `o1` that waits for its signal."""
+    project.write(WAITING)
+    assert project.here("run", "order", "--id", "o1", "--until-blocked").code == 3
+    return project
+
+
+def types(project: Project, run: str = "o1") -> list[str]:
+    done = project.here("show", run, "-o", "jsonl")
+    return [json.loads(line)["type"] for line in done.stdout.splitlines()]
+
+
+def test_a_cancelled_run_cleans_up_with_activities_and_is_exit_9(waiting: Project) -> None:
+    assert waiting.here("cancel", "o1", "--reason", "changed their mind").code == 0
+    done = waiting.here("run", "order", "--id", "o1")
+    assert done.code == 9
+    assert done.stdout == ""
+    assert "changed their mind" in done.stderr
+    assert world(waiting) == ["charge 5", "refund receipt-5"]
+    assert types(waiting)[-1] == "WorkflowCancelled"
+    assert waiting.here("replay", "o1").code == 0
+
+
+def test_a_cancel_request_with_a_key_is_recorded_once(waiting: Project) -> None:
+    assert waiting.here("cancel", "o1", "--id", "k1").code == 0
+    again = waiting.here("cancel", "o1", "--id", "k1")
+    assert again.code == 0
+    assert "had been before" in again.stderr
+    assert types(waiting).count("WorkflowCancelRequested") == 1
+
+
+def test_a_terminated_run_runs_no_cleanup(waiting: Project) -> None:
+    assert waiting.here("terminate", "o1", "--reason", "enough").code == 0
+    done = waiting.here("run", "order", "--id", "o1")
+    assert done.code == 9
+    assert world(waiting) == ["charge 5"]
+    assert types(waiting)[-1] == "WorkflowTerminated"
+    assert waiting.here("signal", "o1", "go", "1").code == 8
+    assert waiting.here("replay", "o1").code == 0
+
+
+def test_a_run_of_a_paused_run_is_exit_3_and_begins_nothing(waiting: Project) -> None:
+    assert waiting.here("pause", "o1").code == 0
+    assert waiting.here("signal", "o1", "go", "1").code == 0
+    done = waiting.here("run", "order", "--id", "o1")
+    assert done.code == 3
+    assert done.document["status"] == "paused"
+    assert waiting.here("unpause", "o1").code == 0
+    assert waiting.here("run", "order", "--id", "o1").stdout == '"receipt-5 5"\n'
+    assert waiting.here("replay", "o1").code == 0
+
+
+def test_a_query_is_answered_by_replaying_whether_the_run_is_open_or_closed(waiting: Project) -> None:
+    before = (waiting.histories / "o1.jsonl").read_bytes()
+    assert waiting.here("query", "o1", "total").stdout == "5\n"
+    assert (waiting.histories / "o1.jsonl").read_bytes() == before
+    waiting.here("signal", "o1", "go", "1")
+    waiting.here("run", "order", "--id", "o1")
+    assert waiting.here("query", "o1", "total").stdout == "5\n"
+    assert world(waiting) == ["charge 5"]
+
+
+def test_an_unknown_query_or_update_is_exit_2_with_the_names_there_are(waiting: Project) -> None:
+    asked = waiting.here("query", "o1", "totl")
+    assert asked.code == 2
+    assert "total" in asked.stderr
+    told = waiting.here("update", "o1", "ad", "1")
+    assert told.code == 2
+    assert "it declares: add" in told.stderr
+
+
+def test_an_update_is_answered_once_by_this_process_and_changes_the_run(waiting: Project) -> None:
+    assert waiting.here("update", "o1", "add", "7", "--id", "u1").stdout == "12\n"
+    again = waiting.here("update", "o1", "add", "7", "--id", "u1")
+    assert (again.code, again.stdout) == (0, "12\n")
+    assert waiting.here("query", "o1", "total").stdout == "12\n"
+    assert types(waiting).count("UpdateRequested") == 1
+    waiting.here("signal", "o1", "go", "1")
+    assert waiting.here("run", "order", "--id", "o1").stdout == '"receipt-5 12"\n'
+    assert waiting.here("replay", "o1").code == 0
+
+
+def test_an_update_that_its_validator_refuses_is_exit_2_and_the_run_goes_on(waiting: Project) -> None:
+    done = waiting.here("update", "o1", "add", "-3")
+    assert done.code == 2
+    assert "more must be positive" in done.stderr
+    assert waiting.here("query", "o1", "total").stdout == "5\n"
+    assert waiting.here("replay", "o1").code == 0
+
+
+def test_an_update_with_arguments_of_another_type_is_refused_before_it_is_sent(waiting: Project) -> None:
+    done = waiting.here("update", "o1", "add", '"seven"')
+    assert done.code == 2
+    assert "UpdateRequested" not in types(waiting)
+
+
+def test_an_update_of_a_closed_run_is_exit_8(waiting: Project) -> None:
+    waiting.here("terminate", "o1")
+    assert waiting.here("update", "o1", "add", "1").code == 8
+
+
+BROKEN = """
+import pathlib
+
+@activity
+async def charge(cents: int) -> str:
+    note(f"charge {cents}")
+    return f"receipt-{cents}"
+
+@activity
+async def ship(receipt: str) -> str:
+    note(f"ship {receipt}")
+    if "strike" in pathlib.Path("weather").read_text():
+        raise OSError("no ships today")
+    return "sea"
+
+@workflow
+async def order(cents: int = 5) -> str:
+    receipt = await charge(cents)
+    return f"{receipt} by {await ship(receipt)}"[:len(receipt) // 0]
+"""
+
+
+def test_a_failed_run_is_reopened_and_goes_on_from_its_failure_after_the_fix(project: Project) -> None:
+    file = project.write(BROKEN)
+    (project.root / "weather").write_text("fine")
+    assert project.aion("run", "order", "--id", "o1").code == 1
+    assert project.aion("reopen", "o1").code == 0
+    file.write_text(file.read_text().replace("[:len(receipt) // 0]", ""))
+    done = project.aion("resume", "o1")
+    assert done.code == 0
+    assert json.loads(done.stdout)["result"] == "receipt-5 by sea"
+    assert project.aion("replay", "o1").code == 0
+    assert world(project) == ["charge 5", "ship receipt-5"]
+
+
+def test_reopening_from_a_failed_activity_tries_that_activity_again(project: Project) -> None:
+    project.write(BROKEN.replace("[:len(receipt) // 0]", ""))
+    (project.root / "weather").write_text("strike")
+    assert project.here("run", "order", "--id", "o1").code == 1
+    events = [json.loads(line) for line in project.here("show", "o1", "-o", "jsonl").stdout.splitlines()]
+    (failed,) = [event["seq"] for event in events if event["type"] == "ActivityFailed"]
+    assert project.here("reopen", "o1", "--from", str(failed)).code == 0
+    (project.root / "weather").write_text("fine")
+    assert project.here("run", "order", "--id", "o1").stdout == '"receipt-5 by sea"\n'
+    assert world(project) == ["charge 5", "ship receipt-5", "ship receipt-5"]
+    assert project.here("replay", "o1").code == 0
+
+
+def test_a_cancelled_run_is_reopened_as_if_nobody_had_cancelled_it(waiting: Project) -> None:
+    waiting.here("cancel", "o1")
+    assert waiting.here("run", "order", "--id", "o1").code == 9
+    assert waiting.here("reopen", "o1").code == 0
+    waiting.here("signal", "o1", "go", "1")
+    assert waiting.here("run", "order", "--id", "o1").stdout == '"receipt-5 5"\n'
+    assert waiting.here("replay", "o1").code == 0
+
+
+@pytest.mark.parametrize("state", ["open", "completed"])
+def test_reopening_an_open_or_a_completed_run_is_exit_8(waiting: Project, state: str) -> None:
+    if state == "completed":
+        waiting.here("signal", "o1", "go", "1")
+        waiting.here("run", "order", "--id", "o1")
+    before = (waiting.histories / "o1.jsonl").read_bytes()
+    assert waiting.here("reopen", "o1").code == 8
+    assert (waiting.histories / "o1.jsonl").read_bytes() == before
+
+
+def test_reopening_from_an_event_that_is_no_failure_is_exit_8(waiting: Project) -> None:
+    waiting.here("terminate", "o1")
+    assert waiting.here("reopen", "o1", "--from", "2").code == 8
+
+
+def test_result_is_3_while_open_and_then_the_outcome_with_its_exit_code(waiting: Project) -> None:
+    opened = waiting.here("result", "o1")
+    assert opened.code == 3
+    assert opened.document["status"] == "waiting"
+    waiting.here("signal", "o1", "go", "1")
+    waiting.here("run", "order", "--id", "o1")
+    done = waiting.here("result", "o1", "--wait")
+    assert (done.code, done.stdout) == (0, '"receipt-5 5"\n')
+
+
+def test_resume_goes_on_with_all_open_runs_and_prints_a_line_each(waiting: Project) -> None:
+    waiting.here("run", "order", "--id", "o2", "--until-blocked")
+    waiting.here("signal", "o2", "go", "1")
+    done = waiting.here("resume", "--all")
+    assert done.code == 0
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["run"], line["status"]) for line in lines] == [("o1", "waiting"), ("o2", "completed")]
+
+
+def test_resume_due_leaves_a_run_alone_that_cannot_move(waiting: Project) -> None:
+    done = waiting.here("resume", "--due")
+    assert (done.code, done.stdout) == (0, "")
+
+
+def test_resume_of_nothing_named_is_a_usage_error(waiting: Project) -> None:
+    assert waiting.here("resume").code == 2
+
+
+@pytest.mark.parametrize("command", ["cancel", "terminate", "pause", "unpause", "reopen", "result"])
+def test_a_run_that_is_not_there_is_exit_7(project: Project, command: str) -> None:
+    assert project.here(command, "nobody").code == 7
+
+
+@pytest.mark.parametrize("command", ["cancel", "terminate", "pause", "unpause"])
+def test_what_comes_too_late_for_a_closed_run_is_exit_8(waiting: Project, command: str) -> None:
+    waiting.here("terminate", "o1")
+    before = (waiting.histories / "o1.jsonl").read_bytes()
+    assert waiting.here(command, "o1").code == 8
+    assert (waiting.histories / "o1.jsonl").read_bytes() == before
