@@ -30,9 +30,12 @@ def appends_per_second(path: Path, appends: int) -> float:
 
 
 def decoded_per_second(path: Path) -> float:
-    """Read a history with nothing but the tagged union, the seq check and the chain; returns events a second."""
+    """Read a history with nothing but the tagged union, the seq check and the chain.
+
+    Returns events a second of processor time: nothing waits here, and others on the machine shall not count.
+    """
     decode = msgspec.json.Decoder(ev.AnyEvent).decode
-    began = time.perf_counter()
+    began = time.process_time()
     digest = bytes(16)
     seq = 0
     for seq, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
@@ -41,4 +44,4 @@ def decoded_per_second(path: Path) -> float:
             raise ValueError(f"line {seq} does not match its digest")
         if decode(line).seq != seq:
             raise ValueError(f"line {seq} holds another event")
-    return seq / (time.perf_counter() - began)
+    return seq / (time.process_time() - began)
