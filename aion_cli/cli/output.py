@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import os
 import select
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
@@ -69,20 +71,52 @@ def exit_code_of(error: errors.AionError) -> ExitCode:
     return ExitCode.INTERNAL
 
 
+_LONGEST_BEGUN = 8 << 10
+
+
 class MaskedStream:
     """A text stream in which revealed secrets show as `***`; otherwise the stream that it stands for.
 
-    While `mute_while` says so, what is written is dropped.
+    It writes whole lines, so that those of activities in several threads do not run into each other; what is no line
+    yet is written by `flush`. While `mute_while` says so, what is written is dropped.
     """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._begun: dict[int, str] = {}
 
     def write(self, text: str) -> int:
         """Write text with secrets masked; returns the number of characters that were given."""
         if not _muting.is_muted():
-            self._stream.write(masks.mask_text(text))
+            thread = threading.get_ident()
+            begun = self._begun.pop(thread, "") + text
+            lines, newline, rest = begun.rpartition("\n")
+            if len(rest) > _LONGEST_BEGUN:
+                lines, newline, rest = begun, "", ""
+            if rest:
+                self._begun[thread] = rest
+            if lines or newline:
+                self._put(lines + newline)
         return len(text)
+
+    def flush(self) -> None:
+        """Write what this thread has begun to write as well."""
+        begun = self._begun.pop(threading.get_ident(), "")
+        if begun:
+            self._put(begun)
+        with _unread_is_no_error():
+            self._stream.flush()
+
+    def finish(self) -> None:
+        """Write what any thread has begun to write."""
+        while self._begun:
+            self._put(self._begun.popitem()[1])
+        with _unread_is_no_error():
+            self._stream.flush()
+
+    def _put(self, text: str) -> None:
+        with _unread_is_no_error():
+            self._stream.write(masks.mask_text(text))
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write several texts."""
@@ -91,6 +125,17 @@ class MaskedStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _unread_is_no_error() -> Generator[None]:
+    """Write something that may be lost: a stderr whose reader is gone must not fail the activity that prints."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EPIPE, errno.EIO):
+            # Both have led to it. What is in buffers, and what child processes print, now has a place to go.
+            _point_at_nothing(1, 2)
 
 
 def _never() -> bool:
@@ -136,10 +181,13 @@ def stdout_for_results() -> Generator[None]:
     except OSError:
         _stdout.fd = None
     _point_stdout_at_stderr()
-    sys.stdout = sys.stderr = cast("TextIO", MaskedStream(outer_stderr))
+    masked = MaskedStream(outer_stderr)
+    sys.stdout = sys.stderr = cast("TextIO", masked)
     try:
         yield
     finally:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            masked.finish()
         sys.stdout, sys.stderr = outer_stream, outer_stderr
         if _stdout.fd is not None:
             os.dup2(_stdout.fd, 1)
@@ -236,7 +284,12 @@ def _point_stdout_at_stderr() -> None:
     try:
         os.dup2(2, 1)
     except OSError:  # no stderr either
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        if null != 1:
-            os.close(null)
+        _point_at_nothing(1)
+
+
+def _point_at_nothing(*fds: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    for fd in fds:
+        os.dup2(null, fd)
+    if null not in fds:
+        os.close(null)

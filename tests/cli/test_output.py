@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -81,6 +84,44 @@ def test_what_others_print_while_a_command_runs_goes_to_stderr() -> None:
     assert done.returncode == 0
     assert done.stdout == 'before\n{"result":1}\nafter\n'
     assert sorted(done.stderr.splitlines()) == ["a child process", "a print of workflow code", "a write of a library"]
+
+
+def test_lines_that_threads_print_at_once_do_not_run_into_each_other() -> None:
+    seen = io.StringIO()
+    stream = output.MaskedStream(seen)
+
+    def in_a_thread(*texts: str, then: Callable[[], object] = lambda: None) -> None:
+        """Write some, let others write, and write the last."""
+        stream.write(texts[0])
+        then()
+        stream.writelines(texts[1:])
+
+    def other() -> None:
+        thread = threading.Thread(target=in_a_thread, args=("b", "\n"))
+        thread.start()
+        thread.join()
+
+    in_a_thread("a", "1\na2", then=other)
+    assert seen.getvalue() == "b\na1\n"
+    stream.flush()
+    assert seen.getvalue() == "b\na1\na2"
+
+
+def test_what_a_thread_that_is_gone_has_begun_to_print_is_not_lost() -> None:
+    seen = io.StringIO()
+    stream = output.MaskedStream(seen)
+    thread = threading.Thread(target=stream.write, args=("begun",))
+    thread.start()
+    thread.join()
+    assert seen.getvalue() == ""
+    stream.finish()
+    assert seen.getvalue() == "begun"
+
+
+def test_a_long_text_without_a_newline_is_not_held_back() -> None:
+    seen = io.StringIO()
+    output.MaskedStream(seen).write("x" * 10_000)
+    assert seen.getvalue() == "x" * 10_000
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
