@@ -30,9 +30,15 @@ from aion_cli.runtime.watchdog import DEFAULT_LIMIT_S
 Listener = Callable[[str, Sequence[ev.Event]], None]
 """Told of (workflow id, events) once they are on disk."""
 
+PastListener = Callable[[str, ev.Event], None]
+"""Told of (workflow id, event) as a run that is gone on with is replayed."""
+
 
 class Workshop(msgspec.Struct, frozen=True):
-    """The folder, the clock, room for activities, and how runs behave. paths: shortens names of source files."""
+    """The folder, the clock, room for activities, and how runs behave.
+
+    paths: shortens names of source files. past_listener: None if nobody wants to know.
+    """
 
     folder: HistoriesFolder
     clock: Clock
@@ -43,6 +49,7 @@ class Workshop(msgspec.Struct, frozen=True):
     durability: Durability = Durability.FULL
     settings: RunSettings = RunSettings()
     watchdog_s: float = DEFAULT_LIMIT_S
+    past_listener: PastListener | None = None
     worker: Worker = Worker(socket.gethostname(), os.getpid())
 
     def open_replay(self, location: RunLocation, definition: WorkflowDefinition[..., Any]) -> Replay:

@@ -1,0 +1,115 @@
+"""What happens in runs, in a sentence each, for somebody who watches. Untrusted text is in them as it stands."""
+
+from __future__ import annotations
+
+from aion_cli.core import events as ev
+
+Key = tuple[str, int]
+"""(workflow id, number of an activity or a child)."""
+
+
+class Sentences:
+    """Puts events into words. It sees all events of a run in order, since later ones name things by number alone."""
+
+    def __init__(self) -> None:
+        self._activities: dict[Key, str] = {}
+        self._children: dict[Key, str] = {}
+
+    def learn(self, workflow_id: str, event: ev.Event) -> None:
+        """Take note of what an event gives a name to, and forget what is over."""
+        match event:
+            case ev.ActivityScheduled(activity_id=n, activity_type=name):
+                self._activities[workflow_id, n] = name
+            case ev.ChildWorkflowStarted(ordinal=n, child_workflow_id=child_id):
+                self._children[workflow_id, n] = child_id
+            case (
+                ev.ActivityCompleted(activity_id=n)
+                | ev.ActivityFailed(activity_id=n, next_attempt_at=None)
+                | ev.ActivityCancelled(activity_id=n)
+            ):
+                self._activities.pop((workflow_id, n), None)
+            case (
+                ev.ChildWorkflowCompleted(ordinal=n)
+                | ev.ChildWorkflowFailed(ordinal=n)
+                | ev.ChildWorkflowCancelled(ordinal=n)
+            ):
+                self._children.pop((workflow_id, n), None)
+            case _:
+                pass
+
+    def activity(self, key: Key) -> str:
+        """Return an activity's name with its number."""
+        return f"{self._activities.get(key, 'activity')} ({key[1]})"
+
+    def say(self, workflow_id: str, event: ev.Event) -> str | None:
+        """Say what an event means, and learn from it. None for one that is of no interest."""
+        said = self._activity_says(workflow_id, event) or self._child_says(workflow_id, event) or _run_says(event)
+        self.learn(workflow_id, event)
+        return said
+
+    def _activity_says(self, workflow_id: str, event: ev.Event) -> str | None:
+        match event:
+            case ev.ActivityStarted(activity_id=n, attempt=attempt):
+                return f"{self.activity((workflow_id, n))} started" + (f", attempt {attempt}" if attempt > 1 else "")
+            case ev.ActivityCompleted(activity_id=n):
+                return f"{self.activity((workflow_id, n))} completed"
+            case ev.ActivityFailed(activity_id=n, next_attempt_at=due):
+                then = f"; attempt {event.attempt + 1} at {due}" if due else ""
+                return f"{self.activity((workflow_id, n))} failed: {_failure(event.error)}{then}"
+            case ev.ActivityCancelled(activity_id=n):
+                return f"{self.activity((workflow_id, n))} cancelled"
+            case _:
+                return None
+
+    def _child_says(self, workflow_id: str, event: ev.Event) -> str | None:
+        match event:
+            case ev.ChildWorkflowStarted(child_workflow_id=child_id):
+                return f"child {child_id} started"
+            case ev.ChildWorkflowCompleted(ordinal=n):
+                return f"child {self._child(workflow_id, n)} completed"
+            case ev.ChildWorkflowFailed(ordinal=n, error=error):
+                return f"child {self._child(workflow_id, n)} failed: {_failure(error)}"
+            case ev.ChildWorkflowCancelled(ordinal=n):
+                return f"child {self._child(workflow_id, n)} cancelled"
+            case _:
+                return None
+
+    def _child(self, workflow_id: str, number: int) -> str:
+        return self._children.get((workflow_id, number), str(number))
+
+
+def _run_says(event: ev.Event) -> str | None:
+    match event:
+        case ev.WorkflowStarted(workflow_type=name):
+            return f"{name} started"
+        case ev.TimerStarted(fire_at=fire_at):
+            return f"timer set for {fire_at}"
+        case ev.SignalReceived(name=name):
+            return f"signal {name} received"
+        case ev.SignalSent():
+            return "signal sent"
+        case ev.SignalSendFailed(error=error):
+            return f"signal not sent: {_failure(error)}"
+        case ev.WorkflowCancelRequested(reason=reason):
+            return "cancel requested" + (f": {reason}" if reason else "")
+        case ev.WorkflowPaused(reason=reason):
+            return "paused" + (f": {reason}" if reason else "")
+        case ev.ProgressSet(done=done, total=total, text=text):
+            return f"{done} of {total}  {text}".rstrip()
+        case _:
+            return _ENDS.get(type(event))
+
+
+_ENDS: dict[type[ev.Event], str] = {
+    ev.WorkflowResumed: "unpaused",
+    ev.WorkflowCompleted: "completed",
+    ev.WorkflowFailed: "failed",
+    ev.WorkflowCancelled: "cancelled",
+    ev.WorkflowTerminated: "terminated",
+    ev.WorkflowTimedOut: "timed out",
+    ev.WorkflowContinuedAsNew: "continued as a new run",
+}
+
+
+def _failure(error: ev.Failure) -> str:
+    return f"{error.type}: {error.message}" if error.message else error.type
