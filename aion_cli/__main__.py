@@ -16,7 +16,11 @@ def main() -> int:
         return 0
     # Thousands of activities in flight are no garbage; by default a fan-out spends half its time on looking for it.
     gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
-    return int(importlib.import_module("aion_cli.cli.entry").main())
+    code = int(importlib.import_module("aion_cli.cli.entry").main())
+    leaving = sys.modules.get("aion_cli.cli.leaving")  # only what runs workflows has loaded it
+    if leaving is not None:
+        leaving.departure.end(code)
+    return code
 
 
 if __name__ == "__main__":

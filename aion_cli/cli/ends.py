@@ -9,7 +9,7 @@ from aion_cli.cli.output import ExitCode
 from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.core import events as ev
 from aion_cli.core.status import RunStatus
-from aion_cli.runtime.live import SuspendReason
+from aion_cli.runtime.endings import SuspendReason
 from aion_cli.runtime.outcome import RunEnd
 
 _BY_STATUS = {
@@ -36,6 +36,11 @@ def report_end(end: RunEnd, settings: Settings, go_on: str) -> int:
         output.write_json(end_document(end))
     _explain(end, code, settings, go_on)
     return code
+
+
+def say_interrupted(workflow_id: str, go_on: str) -> None:
+    """Say how to go on with a run that was left open because this process was told to end."""
+    output.warn(f"{workflow_id} was interrupted and is open; go on with: {go_on}")
 
 
 def _code(end: RunEnd) -> ExitCode:
@@ -74,6 +79,6 @@ def _explain(end: RunEnd, code: ExitCode, settings: Settings, go_on: str) -> Non
         case None if code is ExitCode.SUSPENDED:
             output.say(settings, f"{end.workflow_id} is open ({end.status}); go on with: {go_on}")
         case None:
-            output.warn(f"{end.workflow_id} was interrupted and is open; go on with: {go_on}")
+            say_interrupted(end.workflow_id, go_on)
         case _:
             pass

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.cli import output, render
+from aion_cli.cli.again import command_line
 from aion_cli.cli.code import code_of
-from aion_cli.cli.ends import end_document
+from aion_cli.cli.driving import drive
+from aion_cli.cli.ends import end_document, say_interrupted
 from aion_cli.cli.operating_requests import ResumeRequest
 from aion_cli.cli.output import ExitCode
 from aion_cli.cli.progress import progress_view
 from aion_cli.cli.settings import Settings
 from aion_cli.cli.telling import connect_output
 from aion_cli.core import clock as instants
-from aion_cli.core import events as ev
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import RunStatus, summarise
 from aion_cli.errors import AionError, OwnedElsewhereError, UsageError
@@ -34,11 +31,7 @@ from aion_cli.runtime.wall import WallClock
 from aion_cli.runtime.workshop import Workshop
 
 _FIRST_APPLIES = (ExitCode.STORAGE, ExitCode.DAMAGED, ExitCode.NON_DETERMINISM, ExitCode.WORKFLOW_FAILED)
-_STOPS = {
-    signal.SIGINT: SuspendReason.INTERRUPTED,
-    signal.SIGTERM: SuspendReason.TERMINATED,
-    signal.SIGHUP: SuspendReason.TERMINATED,
-}
+_STOPPED = {SuspendReason.INTERRUPTED: ExitCode.SIGINT, SuspendReason.TERMINATED: ExitCode.SIGTERM}
 
 
 def resume_command(settings: Settings, request: ResumeRequest) -> int:
@@ -103,10 +96,9 @@ def _resume(settings: Settings, request: ResumeRequest, folder: HistoriesFolder,
         output.write_json_line(msgspec.json.encode(document))
         return output.exit_code_of(error)
     output.write_json_line(msgspec.json.encode(end_document(end)))
-    if end.reason is SuspendReason.INTERRUPTED:
-        return ExitCode.SIGINT
-    if end.reason is SuspendReason.TERMINATED:
-        return ExitCode.SIGTERM
+    if end.reason in _STOPPED:
+        say_interrupted(end.workflow_id, _go_on(settings, end.workflow_id))
+        return _STOPPED[end.reason]
     return ExitCode.WORKFLOW_FAILED if end.status is RunStatus.FAILED else ExitCode.OK
 
 
@@ -126,16 +118,15 @@ def _run(settings: Settings, request: ResumeRequest, folder: HistoriesFolder, lo
             notice=output.warn,
             settings=RunSettings(grace_s=request.grace_s, stop_when_blocked=True),
         )
-        return asyncio.run(_drive(shop, definition, started, request.max_wait_s))
+        runner = LocalRuns(shop).runner(started.workflow_id)
+        return drive(
+            runner.run(definition, started),
+            runner,
+            grace_s=request.grace_s,
+            last_words=lambda: say_interrupted(started.workflow_id, _go_on(settings, started.workflow_id)),
+            max_wait_s=request.max_wait_s,
+        )
 
 
-async def _drive(
-    shop: Workshop, definition: WorkflowDefinition[..., Any], started: ev.WorkflowStarted, max_wait_s: float | None
-) -> RunEnd:
-    runner = LocalRuns(shop).runner(started.workflow_id)
-    loop = asyncio.get_running_loop()
-    for number, reason in _STOPS.items():
-        loop.add_signal_handler(number, runner.suspend, reason)
-    if max_wait_s is not None:
-        loop.call_later(max_wait_s, runner.suspend, SuspendReason.MAX_WAIT)
-    return await runner.run(definition, started)
+def _go_on(settings: Settings, workflow_id: str) -> str:
+    return command_line(settings, "resume", workflow_id)

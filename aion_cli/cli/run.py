@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.cli import output
 from aion_cli.cli.again import command_line
 from aion_cli.cli.chosen import ChosenRun, choose_run
-from aion_cli.cli.ends import report_end
+from aion_cli.cli.driving import drive
+from aion_cli.cli.ends import report_end, say_interrupted
 from aion_cli.cli.late import late
-from aion_cli.cli.progress import progress_view
+from aion_cli.cli.progress import ProgressView, progress_view
 from aion_cli.cli.requests import RunRequest
 from aion_cli.cli.settings import Settings
 from aion_cli.cli.telling import connect_output
@@ -29,15 +29,8 @@ from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.journal import Durability
 from aion_cli.runtime.loader import load_target
 from aion_cli.runtime.outcome import RunEnd
-from aion_cli.runtime.runner import Runner
 from aion_cli.runtime.wall import WallClock
-from aion_cli.runtime.workshop import Listener, Workshop
-
-_STOPS = {
-    signal.SIGINT: SuspendReason.INTERRUPTED,
-    signal.SIGTERM: SuspendReason.TERMINATED,
-    signal.SIGHUP: SuspendReason.TERMINATED,
-}
+from aion_cli.runtime.workshop import Listener, PastListener, Workshop
 
 
 def run_command(settings: Settings, request: RunRequest) -> int:
@@ -55,21 +48,23 @@ def run_command(settings: Settings, request: RunRequest) -> int:
         seen[workflow_id] = None
         view.on_events(workflow_id, events)
 
-    shop = _workshop(settings, request, cwd, listen)
+    shop = _workshop(settings, request, cwd, listen, None if settings.quiet else view.on_replayed)
     run = choose_run(request, shop, definition)
+    go_on = command_line(settings, "run", request.target, "--id", run.workflow_id)
     if run.end is not None:
         end = run.end
     else:
         if request.workflow_id != run.workflow_id:
             output.say(settings, f"run {run.workflow_id}")
-        with view:
-            end = _run(request, shop, definition, run)
-    if request.audit and end.reason not in _STOPS.values():
+        end = _run(request, shop, definition, run, view, go_on)
+    if request.audit and end.reason not in (SuspendReason.INTERRUPTED, SuspendReason.TERMINATED):
         late("proof").audit_runs(settings, shop.folder, request.target, end.workflow_id, seen)
-    return report_end(end, settings, command_line(settings, "run", request.target, "--id", end.workflow_id))
+    return report_end(end, settings, go_on)
 
 
-def _workshop(settings: Settings, request: RunRequest, cwd: Path, listener: Listener) -> Workshop:
+def _workshop(
+    settings: Settings, request: RunRequest, cwd: Path, listener: Listener, past_listener: PastListener | None = None
+) -> Workshop:
     paths = SourcePaths(str(cwd))
     return Workshop(
         folder=HistoriesFolder(settings.histories),
@@ -80,6 +75,7 @@ def _workshop(settings: Settings, request: RunRequest, cwd: Path, listener: List
         notice=output.warn,
         durability=Durability(request.durability.value),
         settings=RunSettings(grace_s=request.grace_s, stop_when_blocked=request.until_blocked),
+        past_listener=past_listener,
     )
 
 
@@ -88,19 +84,28 @@ def _nobody(workflow_id: str, events: Sequence[ev.Event]) -> None:
     del workflow_id, events
 
 
-def _run(request: RunRequest, shop: Workshop, definition: WorkflowDefinition[..., Any], run: ChosenRun) -> RunEnd:
-    started = shop.first_event(definition, run.workflow_id, run.input or msgspec.Raw(b"null"), tags=request.tags)
-    runner = LocalRuns(shop).runner(run.workflow_id)
-    return asyncio.run(_drive(runner, definition, started, request.max_wait_s))
-
-
-async def _drive(
-    runner: Runner, definition: WorkflowDefinition[..., Any], started: Any, max_wait_s: float | None
+def _run(
+    request: RunRequest,
+    shop: Workshop,
+    definition: WorkflowDefinition[..., Any],
+    run: ChosenRun,
+    view: ProgressView,
+    go_on: str,
 ) -> RunEnd:
     """Run until the end, a signal to this process, or the longest wait."""
-    loop = asyncio.get_running_loop()
-    for number, reason in _STOPS.items():
-        loop.add_signal_handler(number, runner.suspend, reason)
-    if max_wait_s is not None:
-        loop.call_later(max_wait_s, runner.suspend, SuspendReason.MAX_WAIT)
-    return await runner.run(definition, started)
+    started = shop.first_event(definition, run.workflow_id, run.input or msgspec.Raw(b"null"), tags=request.tags)
+    runner = LocalRuns(shop).runner(run.workflow_id)
+
+    def last_words() -> None:
+        with contextlib.suppress(Exception):
+            view.__exit__(None, None, None)
+        say_interrupted(run.workflow_id, go_on)
+
+    with view:
+        return drive(
+            runner.run(definition, started),
+            runner,
+            grace_s=request.grace_s,
+            last_words=last_words,
+            max_wait_s=request.max_wait_s,
+        )

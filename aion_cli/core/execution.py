@@ -237,6 +237,8 @@ class Execution:
         self._last_line = self.where()
         self.phase = Phase.CLOSED
         self._commands.frozen = True
+        # What `finally` blocks print while the code is abandoned is not what the run does.
+        self.replaying = True
         return self._loop.close_tasks()
 
     def require_running(self) -> None:

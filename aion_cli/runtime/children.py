@@ -68,6 +68,8 @@ class LocalRuns:
                 try:
                     end = await runner.run(definition, self._first_event(child))
                 except OwnedElsewhereError:
+                    if runner.is_stopping:
+                        raise ChildSuspendedError(f"{child.workflow_id} goes on in another process") from None
                     await asyncio.sleep(_WATCH_EVERY_S)
                     continue
                 if end.closed_by is None:

@@ -32,9 +32,10 @@ from aion_cli.runtime.outcome import RunEnd, ended, suspended
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.reading import read_first_event, read_history
 from aion_cli.runtime.recorder import Recorder, stamped_from_start
+from aion_cli.runtime.starting import runtime_ref
 from aion_cli.runtime.wall import instant
 from aion_cli.runtime.watchdog import Watchdog
-from aion_cli.runtime.workshop import Workshop, runtime_ref
+from aion_cli.runtime.workshop import PastListener, Workshop
 
 BRIEF_OWNER_WAIT_S = 5.0
 
@@ -57,6 +58,16 @@ class Runner:
         self._stop = reason
         if self._live is not None:
             self._live.suspend(reason)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it works on the loop now; before that, `suspend` only leaves a note."""
+        return self._live is not None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop is not None
 
     @property
     def is_blocked(self) -> bool:
@@ -127,7 +138,7 @@ class Runner:
         store = JsonlStore.open_to_write(location.path, shop.folder.files, shop.durability)
         try:
             report_torn_tail(store, shop.notice)
-            known = _KnownMessages()
+            known = _KnownMessages(location.workflow_id, shop.past_listener)
             replay = shop.open_replay(location, definition)
             try:
                 boundary = replay.run(known.observe, goes_on=True)
@@ -180,10 +191,12 @@ class Runner:
 
 
 class _KnownMessages:
-    """The ids of the messages that a history holds, collected as it is replayed."""
+    """The ids of the messages that a history holds, collected as it is replayed, while a listener is told of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, workflow_id: str, listener: PastListener | None) -> None:
         self.ids: set[MessageId] = set()
+        self._workflow_id = workflow_id
+        self._listener = listener
 
     def observe(self, event: ev.Event, command: cmd.AnyCommand | None) -> None:
         """Take note of a message among the events."""
@@ -191,6 +204,8 @@ class _KnownMessages:
         found = message_id(event)
         if found is not None:
             self.ids.add(found)
+        if self._listener is not None:
+            self._listener(self._workflow_id, event)
 
 
 def require_same_run(
