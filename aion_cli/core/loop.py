@@ -15,6 +15,7 @@ import asyncio
 import contextvars
 import sys
 from asyncio import events as asyncio_events
+from asyncio import tasks as asyncio_tasks
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import AbstractContextManager
@@ -101,7 +102,7 @@ class _Current:
     A class, since every live step passes through it and a generator would take three times as long.
     """
 
-    __slots__ = ("_finish", "_hooks", "_loop", "_previous")
+    __slots__ = ("_around", "_finish", "_hooks", "_loop", "_previous")
 
     def __init__(self, loop: WorkflowLoop, finish: Callable[[AsyncGenerator[Any, Any]], None]) -> None:
         self._loop = loop
@@ -109,6 +110,10 @@ class _Current:
 
     def __enter__(self) -> None:
         self._previous: Any = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - asyncio's documented hook for loop implementers
+        self._around = None if self._previous is None else asyncio.current_task(self._previous)
+        if self._around is not None:
+            # From Python 3.14 on a thread runs one task at a time, also if the other is of another loop.
+            asyncio_tasks._leave_task(self._previous, self._around)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
         self._hooks = sys.get_asyncgen_hooks()
         asyncio_events._set_running_loop(self._loop)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finish)
@@ -116,6 +121,8 @@ class _Current:
     def __exit__(self, *_: object) -> None:
         sys.set_asyncgen_hooks(*self._hooks)
         asyncio_events._set_running_loop(self._previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
+        if self._around is not None:
+            asyncio_tasks._enter_task(self._previous, self._around)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
 
 
 class WorkflowLoop(asyncio.AbstractEventLoop):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
 from aion_cli.core.loop import WorkflowLoop
 
+T = TypeVar("T")
 Note = Callable[[object], None]
 Program = Callable[[Note], Awaitable[Any]]
 
@@ -86,7 +87,8 @@ def on_workflow_loop(program: Program, host: SkippingHost | None = None) -> Ran:
 
 def on_plain_loop(program: Program) -> Ran:
     log: list[tuple[float, object]] = []
-    loop = _SkippingLoop()
+    loop = SkippingLoop()
+    loop.set_exception_handler(_in_silence)
 
     async def run() -> Any:
         return await program(lambda what: log.append((round(loop.time(), 6), what)))
@@ -125,16 +127,26 @@ class _SkippingSelector(selectors.DefaultSelector):
         return super().select(0)
 
 
-class _SkippingLoop(asyncio.SelectorEventLoop):
-    """A plain event loop in which waiting takes no time."""
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """A plain event loop in which waiting takes no time. With nothing left to wait for it fails, and does not hang."""
 
     def __init__(self) -> None:
         self._skipping = _SkippingSelector()
         super().__init__(self._skipping)
-        self.set_exception_handler(_in_silence)
 
     def time(self) -> float:
         return self._skipping.waited
+
+
+def in_skipped_time(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on a plain loop whose time skips; what it leaves running is cancelled."""
+    loop = SkippingLoop()
+    try:
+        result = loop.run_until_complete(main)
+        loop.run_until_complete(_cancel_the_rest())
+        return result
+    finally:
+        loop.close()
 
 
 def _in_silence(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:

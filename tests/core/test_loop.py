@@ -153,6 +153,31 @@ def test_a_loop_that_runs_around_it_is_the_running_one_again_afterwards() -> Non
     asyncio.run(around())
 
 
+def test_stepped_from_inside_a_task_of_another_loop_that_task_stands_aside_meanwhile() -> None:
+    # Python 3.14 refuses to enter a task while another one runs, also one of another loop.
+    seen: list[object] = []
+
+    async def around() -> None:
+        outer, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        async def main() -> None:
+            seen.append(asyncio.current_task(outer))
+            seen.append(asyncio.current_task() is not None)
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                seen.append(asyncio.current_task(outer))
+
+        loop = WorkflowLoop(SkippingHost())
+        run_until_idle(loop, main)
+        assert asyncio.current_task() is task
+        loop.close_tasks()
+        assert asyncio.current_task() is task
+
+    asyncio.run(around())
+    assert seen == [None, True, None]
+
+
 def test_system_exit_in_a_task_is_its_outcome_and_does_not_end_the_process() -> None:
     async def exits() -> None:
         raise SystemExit(3)
