@@ -109,11 +109,12 @@ class _Current:
         self._finish = finish
 
     def __enter__(self) -> None:
-        self._previous: Any = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - asyncio's documented hook for loop implementers
-        self._around = None if self._previous is None else asyncio.current_task(self._previous)
+        previous: Any = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - asyncio's documented hook for loop implementers
+        self._previous = previous
+        self._around = None if previous is None else asyncio.current_task(previous)
         if self._around is not None:
             # From Python 3.14 on a thread runs one task at a time, also if the other is of another loop.
-            asyncio_tasks._leave_task(self._previous, self._around)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
+            asyncio_tasks._leave_task(previous, self._around)  # pyright: ignore[reportPrivateUsage] - see above
         self._hooks = sys.get_asyncgen_hooks()
         asyncio_events._set_running_loop(self._loop)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finish)
@@ -122,7 +123,7 @@ class _Current:
         sys.set_asyncgen_hooks(*self._hooks)
         asyncio_events._set_running_loop(self._previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
         if self._around is not None:
-            asyncio_tasks._enter_task(self._previous, self._around)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
+            asyncio_tasks._enter_task(self._previous, self._around)  # pyright: ignore[reportPrivateUsage] - see above
 
 
 class WorkflowLoop(asyncio.AbstractEventLoop):
