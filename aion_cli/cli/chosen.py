@@ -13,6 +13,7 @@ from aion_cli.core.ids import check_workflow_id
 from aion_cli.errors import NoSuchRunError, WrongStateError
 from aion_cli.runtime.folder import RunLocation
 from aion_cli.runtime.outcome import RunEnd, recorded_end
+from aion_cli.runtime.reading import read_first_event
 from aion_cli.runtime.runner import require_same_run
 from aion_cli.runtime.starting import fresh_workflow_id
 from aion_cli.runtime.workshop import Workshop
@@ -71,8 +72,9 @@ def _choose_id(request: RunRequest, shop: Workshop, definition: WorkflowDefiniti
 
 
 def _exists(shop: Workshop, workflow_id: str) -> bool:
+    """Say whether there is a run; a file that ends within its first line is none."""
     try:
-        shop.folder.latest(workflow_id)
+        read_first_event(shop.folder.latest(workflow_id).path, shop.folder.files)
     except NoSuchRunError:
         return False
     return True

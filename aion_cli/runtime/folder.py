@@ -147,7 +147,8 @@ class HistoriesFolder:
 
     def _no_such_run(self, run: str) -> NoSuchRunError:
         ids = sorted({name.workflow_id for name in self._names()})
-        near = difflib.get_close_matches(Path(run).name.removesuffix(_SUFFIX), ids[:5000], n=3)
+        wanted = Path(run).name.removesuffix(_SUFFIX)
+        near = [found for found in difflib.get_close_matches(wanted, ids[:5000], n=4) if found != wanted][:3]
         if near:
             return NoSuchRunError(run, hint=f"did you mean {', '.join(near)}?")
         return NoSuchRunError(run, hint=f"{self.root} holds {len(ids)} workflow ids; `aion list` names them")

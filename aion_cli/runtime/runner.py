@@ -94,10 +94,25 @@ class Runner:
 
     def _find_or_create(self, started: ev.WorkflowStarted) -> RunLocation:
         folder = self._shop.folder
+        while True:
+            try:
+                location = folder.latest(started.workflow_id)
+            except NoSuchRunError:
+                return self._create(RunName(started.workflow_id, 1), [started])
+            try:
+                read_first_event(location.path, folder.files)
+                return location
+            except NoSuchRunError:
+                self._set_beginning_aside(location)
+
+    def _set_beginning_aside(self, location: RunLocation) -> None:
+        """Make room where a history has no whole line: nothing in it was ever acknowledged."""
+        shop = self._shop
         try:
-            return folder.latest(started.workflow_id)
+            JsonlStore.open_to_write(location.path, shop.folder.files, shop.durability).close()
         except NoSuchRunError:
-            return self._create(RunName(started.workflow_id, 1), [started])
+            kept = location.path.parent / ".aion" / "torn"
+            shop.notice(f"{location.path}: it ended within its first line (never acknowledged), and is now in {kept}")
 
     def _create(self, name: RunName, events: Sequence[ev.Event]) -> RunLocation:
         shop = self._shop

@@ -374,6 +374,23 @@ def test_a_folder_that_cannot_be_written_is_exit_code_10(project: Project) -> No
     assert project.snapshot() == before
 
 
+def test_a_file_that_ends_within_its_first_line_is_no_run_and_makes_room_for_one(project: Project) -> None:
+    project.histories.mkdir()
+    project.history("order-1").write_bytes(b'{"type":"WorkflowStarted","seq":1')
+    for command in (["replay", "order-1"], ["show", "order-1"], ["signal", "order-1", "approval", "true"]):
+        done = project.here(*command)
+        assert (done.code, done.stderr.splitlines()[0]) == (7, "error[no-such-run]: there is no run order-1")
+        assert "did you mean" not in done.stderr
+    done = project.here("run", "order", "--id", "order-1", "--input", GOOD, "--until-blocked", "-q")
+    assert (done.code, done.document["status"]) == (3, "waiting")
+    assert done.stderr == (
+        "histories/order-1.jsonl: it ended within its first line (never acknowledged), "
+        "and is now in histories/.aion/torn\n"
+    )
+    (torn,) = (project.histories / ".aion/torn").iterdir()
+    assert torn.read_bytes() == b'{"type":"WorkflowStarted","seq":1'
+
+
 @pytest.fixture
 def damaged(project: Project) -> Project:
     """An open run with a digit of its second line changed."""
