@@ -111,10 +111,11 @@ class _Current:
     def __enter__(self) -> None:
         previous: Any = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - asyncio's documented hook for loop implementers
         self._previous = previous
-        self._around = None if previous is None else asyncio.current_task(previous)
-        if self._around is not None:
+        self._around: asyncio.Task[Any] | None = None
+        if previous is not None and (around := asyncio.current_task(previous)) is not None:
             # From Python 3.14 on a thread runs one task at a time, also if the other is of another loop.
-            asyncio_tasks._leave_task(previous, self._around)  # pyright: ignore[reportPrivateUsage] - see above
+            self._around = around
+            asyncio_tasks._leave_task(previous, around)  # pyright: ignore[reportPrivateUsage] - see above
         self._hooks = sys.get_asyncgen_hooks()
         asyncio_events._set_running_loop(self._loop)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finish)
