@@ -12,7 +12,7 @@ from contextlib import suppress
 from aion_cli.core import events as ev
 from aion_cli.errors import DamagedHistoryError, NoSuchRunError, OwnedElsewhereError
 from aion_cli.runtime.folder import HistoriesFolder
-from aion_cli.runtime.inbox import Accepted, AlreadyKnown, Inbox, drain, message_id
+from aion_cli.runtime.inbox import Accepted, AlreadyKnown, Inbox, drain
 from aion_cli.runtime.journal import Durability, JsonlStore
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.reading import read_last_event
@@ -80,9 +80,13 @@ def _drain_owned(folder: HistoriesFolder, inbox: Inbox, clock: Clock, notice: No
             if isinstance(last, ev.WorkflowContinuedAsNew):
                 # Which signals the next run inherits only the code can tell; the messages are safe where they are.
                 return False
-            known = {found for message in inbox.list() if (found := message_id(message.event)) is not None}
-            known = {found for found in known if inbox.is_recorded(found)}
-            drain(inbox, Recorder(store), known, instant(clock), closed=isinstance(last, ev.TERMINAL_EVENTS))
+            drain(
+                inbox,
+                Recorder(store),
+                inbox.recorded_ids(),
+                instant(clock),
+                closed=isinstance(last, ev.TERMINAL_EVENTS),
+            )
         finally:
             store.close()
     return True

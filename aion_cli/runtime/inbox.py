@@ -200,6 +200,14 @@ class Inbox:
         """Say whether the history of any run of this workflow id holds a message."""
         return self._recorded.find(wanted) is not None
 
+    def recorded_ids(self) -> set[MessageId]:
+        """Return the ids of the messages in the inbox that the history of a run of this workflow id holds already.
+
+        A power cut can bring back what was unlinked, also after the run that recorded it has continued as new.
+        """
+        found = {wanted for message in self.list() if (wanted := message_id(message.event)) is not None}
+        return {wanted for wanted in found if self.is_recorded(wanted)}
+
     def open_doorbell(self) -> Doorbell | None:
         """Listen for `ring`, as the owner. None where there cannot be a doorbell: then look every 250 ms, as always."""
         self._files.ensure_directory(self._directory, self._folder.root)

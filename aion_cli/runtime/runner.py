@@ -179,7 +179,8 @@ class Runner:
         known_ids: set[MessageId],
     ) -> RunEnd:
         shop, started = self._shop, replay.execution.started
-        mailbox = InboxMailbox(Inbox(shop.folder, started.workflow_id))
+        inbox = Inbox(shop.folder, started.workflow_id)
+        mailbox = InboxMailbox(inbox)
         live = LiveRun(
             replay,
             boundary,
@@ -189,7 +190,7 @@ class Runner:
             identity=Identity(started.workflow_id, started.run_id, location.name.number),
             worker=shop.worker,
             clock=shop.clock,
-            known_ids=known_ids,
+            known_ids=known_ids | inbox.recorded_ids(),
             settings=msgspec.structs.replace(shop.settings, timeout_s=definition.timeout_s),
             listener=lambda events: shop.listener(started.workflow_id, events),
             on_quiet=self._on_quiet,

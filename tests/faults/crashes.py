@@ -2,8 +2,9 @@
 
 At any moment a disk holds changes that are not synced: of bytes (`Change`) and of names (`Naming`). A power cut keeps
 any subset of the namings, and of each file's changes a prefix, the last one of them whole, half, all but its last byte,
-or with sectors that were never written. Everything that was synced is kept. The disks of one moment are all choices,
-or, where those are too many, a seeded sample that has the two ends (everything lost, everything kept) in it.
+or with sectors that were never written; or, where they are few, any subset. Everything that was synced is kept. The
+disks of one moment are all choices, or, where those are too many, a seeded sample that has the two ends (everything
+lost, everything kept) in it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import NamedTuple
 from tests.faults.disk import TOP, Change, Disk, Edit, Node, changed
 
 SECTOR = 512
+MOST_APART = 3
+"""Up to so many changes of one file are also lost one by one, whatever came of those after them."""
 
 
 class Moment(NamedTuple):
@@ -76,12 +79,24 @@ def _contents(node: Node) -> list[bytes]:
 
 def _all_contents(node: Node) -> Iterator[bytes]:
     yield node.durable
+    if len(node.changes) <= MOST_APART:
+        yield from _apart(node)
     before = node.durable
     for change in node.changes:
         if change.data is not None:
             yield from _torn(before, change, change.data)
         before = changed(before, change)
         yield before
+
+
+def _apart(node: Node) -> Iterator[bytes]:
+    """Some of the changes without those before them: size and bytes go different ways to the platter."""
+    for chosen in range(1, 2 ** len(node.changes) - 1):
+        data = node.durable
+        for n, change in enumerate(node.changes):
+            if chosen >> n & 1:
+                data = changed(data, change)
+        yield data
 
 
 def _torn(before: bytes, change: Change, data: bytes) -> Iterator[bytes]:

@@ -24,7 +24,7 @@ import msgspec
 from aion_cli.runtime import blobs, journal
 from aion_cli.runtime.files import Calls
 from tests.faults.clerk import ClerkScene
-from tests.faults.model import BATCH, INLINE
+from tests.faults.model import BATCH, INLINE, torn_tails
 from tests.faults.promises import DEADLOCKED, LOST, UNSTABLE, BrokenPromise, Ended, Entry, hold_against
 from tests.faults.scenes import RunScene, Scene
 
@@ -175,17 +175,23 @@ class RealMachine:
         paths = (self.root / ".aion" / "blobs" / "sha256").glob("*/*")
         return {path.parent.name + path.name: path.read_bytes() for path in paths if not path.name.startswith(".")}
 
+    def aside(self) -> set[bytes]:
+        """What was set aside."""
+        return {path.read_bytes() for path in (self.root / ".aion" / "torn").glob("*") if path.name[0] != "."}
+
 
 def play_on(scene: Scene, place: Path, at: int | None) -> None:
     """Play a scene in this process, which dies at a point; without one, to its end, and judge what is found there."""
     machine = RealMachine(place, Points(at))
+    for tail in torn_tails(machine.histories()):
+        machine.remember(tail)
     refusals = scene.play(machine)
     if refusals:
         raise BrokenPromise(LOST, f"recovery was refused: {refusals}")
     if at is not None:
         return  # fewer points are left than that
     entries = machine.entries()
-    hold_against(entries, machine.histories(), machine.blobs())
+    hold_against(entries, machine.histories(), machine.blobs(), machine.aside())
     results = {entry.result for entry in entries if isinstance(entry, Ended)}
     if results != {scene.expected}:
         raise BrokenPromise(LOST, f"the run came to {results}, not to {scene.expected}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from tests.faults.promises import (
     BrokenPromise,
     Ended,
     Entry,
+    Torn,
     hold_against,
     kept_lines,
 )
@@ -99,6 +100,47 @@ def crashes_of(scene: Scene, machine: ModelMachine, rng: random.Random, most: in
     return list(found.values())
 
 
+class KilledError(BaseException):
+    """Ends a process of a model machine as kill -9 does: no call that it makes afterwards does anything."""
+
+
+def killed_at(scene: Scene, at: int) -> ModelMachine:
+    """Play a scene up to a changing call and no further; what the kernel has then is all there, synced or not.
+
+    at: index of the call; a write is half done.
+    """
+    disk = Disk()
+    count = 0
+
+    def watch(step: Step) -> int | None:
+        nonlocal count
+        if count > at:
+            raise KilledError
+        if step.name not in CHANGING:
+            return None
+        count += 1
+        if count <= at:
+            return None
+        if step.name == "write":
+            return step.size // 2
+        raise KilledError
+
+    machine = ModelMachine(disk, watch)
+    with suppress(KilledError):
+        scene.play(machine)
+    disk.lock_holders.clear()
+    for _, node in disk.files():
+        node.holder = None
+    return ModelMachine(disk, entries=machine.entries)
+
+
+def points_of(scene: Scene) -> int:
+    """How many changing calls a scene makes, unharmed."""
+    steps: list[Step] = []
+    scene.play(ModelMachine(Disk(), steps.append))
+    return sum(step.name in CHANGING for step in steps)
+
+
 def recover(scene: Scene, disk: Disk, remembered: list[Entry], watch: Watch = nobody) -> bool:
     """Play a scene again on the disk that a crash left, twice, and raise BrokenPromise unless all promises hold.
 
@@ -107,18 +149,17 @@ def recover(scene: Scene, disk: Disk, remembered: list[Entry], watch: Watch = no
     """
     found = ModelMachine(disk).histories()
     kept = {file: kept_lines(data) for file, data in found.items()}
-    machine = ModelMachine(disk, watch, list(remembered))
+    machine = ModelMachine(disk, watch, remembered + torn_tails(found))
     refusals = scene.play(machine)
     if refusals:
         _require_explained(refusals, found, machine.histories(), kept)
         return False
     machine.watch = nobody
     histories = machine.histories()
-    hold_against(machine.entries, histories, blobs_of(disk))
+    hold_against(machine.entries, histories, blobs_of(disk), aside_on(disk))
     for file, data in kept.items():
         if not histories.get(file, b"").startswith(data):
             raise BrokenPromise(LOST, f"{file} no longer begins with the whole lines that the crash left")
-    _require_set_aside(disk, found, kept)
     results = {entry.result for entry in machine.entries if isinstance(entry, Ended)}
     if results != {scene.expected}:
         raise BrokenPromise(LOST, f"the run came to {results}, not to {scene.expected}")
@@ -145,14 +186,14 @@ def _require_no_message_stranded(contents: dict[str, bytes]) -> None:
             raise BrokenPromise(LOST, f"{path} was left in the inbox")
 
 
-def _require_set_aside(disk: Disk, found: dict[str, bytes], kept: dict[str, bytes]) -> None:
-    """Bytes that a crash left after the whole lines are in `.aion/torn`, or were a record that lacked its newline."""
-    aside = {data for path, data in disk.contents().items() if "/.aion/torn/" in path and "/.tmp-" not in path}
-    histories = ModelMachine(disk).histories()
-    for file, data in found.items():
-        tail = data[len(kept[file]) :]
-        if tail and tail not in aside and not histories[file].startswith(data + b"\n"):
-            raise BrokenPromise(LOST, f"a torn tail of {len(tail)} bytes of {file} was cut off and not kept")
+def torn_tails(histories: Mapping[str, bytes]) -> list[Entry]:
+    """What a crash left after the whole lines of each history."""
+    tails: list[Entry] = []
+    for file, data in histories.items():
+        whole = len(kept_lines(data))
+        if whole < len(data):
+            tails.append(Torn(file, whole, data[whole:]))
+    return tails
 
 
 def _require_explained(
@@ -180,3 +221,8 @@ def blobs_of(disk: Disk) -> dict[str, bytes]:
         for path, data in disk.contents().items()
         if "/blobs/" in path and "/.tmp-" not in path
     }
+
+
+def aside_on(disk: Disk) -> set[bytes]:
+    """What lies in `.aion/torn`."""
+    return {data for path, data in disk.contents().items() if "/.aion/torn/" in path and "/.tmp-" not in path}

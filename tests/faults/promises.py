@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -34,11 +34,20 @@ class Accepted(msgspec.Struct, frozen=True, tag=True):
 
 
 class Effect(msgspec.Struct, frozen=True, tag=True):
-    """An activity ran. repeated: the history held an outcome of it already."""
+    """An activity ran. repeated: the history held an outcome of it already. announced: it said that it would run."""
 
     file: str
     ordinal: int
     repeated: bool
+    announced: bool
+
+
+class Torn(msgspec.Struct, frozen=True, tag=True):
+    """A crash left these bytes after a history's whole lines; they may be set aside, and must not be lost."""
+
+    file: str
+    offset: int
+    data: bytes
 
 
 class Ended(msgspec.Struct, frozen=True, tag=True):
@@ -48,7 +57,7 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
     result: str
 
 
-Entry = Durable | Accepted | Effect | Ended
+Entry = Durable | Accepted | Effect | Torn | Ended
 """One thing that the world remembers."""
 
 
@@ -81,6 +90,18 @@ def has_outcome(data: bytes, ordinal: int) -> bool:
     return any(field in line and b'"next_attempt_at":' not in line for line in _OUTCOME.findall(data))
 
 
+def is_announced(data: bytes, ordinal: int, attempt: int | None) -> bool:
+    """Say whether a history holds that an activity was scheduled, and this attempt of it started."""
+    scheduled = b'"activity_id":%d,"activity_type":' % ordinal
+    started = b"" if attempt is None else b'"activity_id":%d,"attempt":%d,"host":' % (ordinal, attempt)
+    return scheduled in data and started in data
+
+
+def is_run_of(file: str, workflow_id: str) -> bool:
+    """Say whether a file is the history of one of the runs of a workflow id."""
+    return file.removesuffix(".jsonl").partition("@")[0] == workflow_id
+
+
 def kept_lines(data: bytes) -> bytes:
     """The part of a history, as a crash left it, that recovery must keep: its lines up to the first that is not whole,
     or does not follow the one before it."""
@@ -108,53 +129,79 @@ def require_whole(file: str, data: bytes) -> list[dict[str, Any]]:
     return events
 
 
-def hold_against(entries: list[Entry], histories: Mapping[str, bytes], blobs: Mapping[str, bytes]) -> None:
+def hold_against(
+    entries: Iterable[Entry], histories: Mapping[str, bytes], blobs: Mapping[str, bytes], aside: Collection[bytes]
+) -> None:
     """Raise BrokenPromise unless histories keep what the world remembers.
 
-    histories: bytes by file name. blobs: bytes by digest.
+    histories: bytes by file name. blobs: bytes by digest. aside: what lies in `.aion/torn`.
     """
     events = {file: require_whole(file, data) for file, data in histories.items()}
-    digests: dict[tuple[str, int], str] = {}
-    for entry in entries:
+    for entry in dict.fromkeys(entries):
         match entry:
             case Durable(file, size, digest):
-                if (file, size) not in digests:
-                    found = histories.get(file, b"")
-                    digests[file, size] = hashlib.sha256(found[:size]).hexdigest() if len(found) >= size else ""
-                if digests[file, size] != digest:
+                if _digest(histories.get(file, b""), size) != digest:
                     raise BrokenPromise(LOST, f"{file} no longer begins with {size} bytes that were acknowledged")
-            case Effect(file, ordinal, repeated):
-                if repeated:
-                    raise BrokenPromise(REPEATED, f"activity {ordinal} of {file} ran after its outcome was recorded")
+            case Effect():
+                _judge_effect(entry)
+            case Torn(file, offset, data):
+                # More bytes may have followed them when they were set aside.
+                if not any(each.startswith(data) for each in aside) and not _holds(
+                    histories, file, offset, data + b"\n"
+                ):
+                    raise BrokenPromise(LOST, f"a torn tail of {len(data)} bytes of {file} was cut off and not kept")
             case Accepted(workflow_id, signal_id):
                 if signal_id not in _signals(workflow_id, events):
                     raise BrokenPromise(LOST, f"signal {signal_id} to {workflow_id} was accepted and is not recorded")
             case Ended(workflow_id, result):
                 if result not in _results(workflow_id, events):
                     raise BrokenPromise(LOST, f"{workflow_id} had ended with {result}, and no longer does")
+    for workflow_id in {file.removesuffix(".jsonl").partition("@")[0] for file in histories}:
+        _require_once(workflow_id, {file: found for file, found in events.items() if is_run_of(file, workflow_id)})
     for file, data in histories.items():
-        _require_once(file, events[file])
-        for digest in _BLOB.findall(data):
-            if hashlib.sha256(blobs.get(digest.decode(), b"")).hexdigest() != digest.decode():
-                raise BrokenPromise(LOST, f"{file} names the payload {digest.decode()}, which is not whole")
+        _require_payloads(file, data, blobs)
 
 
-def _require_once(file: str, events: list[dict[str, Any]]) -> None:
-    ids = [event["signal_id"] for event in events if event["type"] == "SignalReceived"]
+def _digest(data: bytes, size: int) -> str:
+    return hashlib.sha256(data[:size]).hexdigest() if len(data) >= size else ""
+
+
+def _holds(histories: Mapping[str, bytes], file: str, offset: int, data: bytes) -> bool:
+    return histories.get(file, b"")[offset:].startswith(data)
+
+
+def _judge_effect(effect: Effect) -> None:
+    if effect.repeated:
+        raise BrokenPromise(REPEATED, f"activity {effect.ordinal} of {effect.file} ran after its outcome was recorded")
+    if not effect.announced:
+        raise BrokenPromise(LOST, f"activity {effect.ordinal} of {effect.file} ran before that was recorded")
+
+
+def _require_payloads(file: str, data: bytes, blobs: Mapping[str, bytes]) -> None:
+    for digest in _BLOB.findall(data):
+        if hashlib.sha256(blobs.get(digest.decode(), b"")).hexdigest() != digest.decode():
+            raise BrokenPromise(LOST, f"{file} names the payload {digest.decode()}, which is not whole")
+
+
+def _require_once(workflow_id: str, runs: Mapping[str, list[dict[str, Any]]]) -> None:
+    ids: list[str] = []
+    for file, events in runs.items():
+        carried_over = events[0].get("b", 0) + 1 if events[0].get("continued_from") else 0
+        ids += [event["signal_id"] for event in events[carried_over:] if event["type"] == "SignalReceived"]
+        outcomes = [
+            event["activity_id"]
+            for event in events
+            if event["type"] in ("ActivityCompleted", "ActivityFailed") and "next_attempt_at" not in event
+        ]
+        if len(set(outcomes)) < len(outcomes):
+            raise BrokenPromise(REPEATED, f"{file} holds outcomes of activities {outcomes}")
     if len(set(ids)) < len(ids):
-        raise BrokenPromise(DOUBLED, f"{file} holds signals {ids}")
-    outcomes = [
-        event["activity_id"]
-        for event in events
-        if event["type"] in ("ActivityCompleted", "ActivityFailed") and "next_attempt_at" not in event
-    ]
-    if len(set(outcomes)) < len(outcomes):
-        raise BrokenPromise(REPEATED, f"{file} holds outcomes of activities {outcomes}")
+        raise BrokenPromise(DOUBLED, f"{workflow_id} received signals {ids}")
 
 
 def _runs(workflow_id: str, events: Mapping[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
     for file, found in events.items():
-        if file.removesuffix(".jsonl").partition("@")[0] == workflow_id:
+        if is_run_of(file, workflow_id):
             yield from found
 
 

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from aion_cli import RetryPolicy, Signal, activity, activity_info, workflow
+from aion_cli import ContinueAsNew, RetryPolicy, Signal, activity, activity_info, workflow
 from aion_cli.core import events as ev
 from aion_cli.core.source import SourcePaths
 from aion_cli.errors import OwnedElsewhereError, StoreError
@@ -32,7 +32,18 @@ from aion_cli.runtime.live import RunSettings
 from aion_cli.runtime.outcome import RunEnd, recorded_end
 from aion_cli.runtime.ownership import Role
 from aion_cli.runtime.workshop import Workshop
-from tests.faults.promises import DEADLOCKED, Accepted, BrokenPromise, Effect, Ended, Entry, durable, has_outcome
+from tests.faults.promises import (
+    DEADLOCKED,
+    Accepted,
+    BrokenPromise,
+    Effect,
+    Ended,
+    Entry,
+    durable,
+    has_outcome,
+    is_announced,
+    is_run_of,
+)
 
 T = TypeVar("T")
 
@@ -76,7 +87,7 @@ class Scene(Protocol):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a run does. steps: pairs of what and a size or count. told: signals that it sends to itself."""
+    """What a run does. steps: pairs of what and a size or number."""
 
     steps: list[tuple[str, int]]
 
@@ -88,9 +99,8 @@ told = Signal("told", int)
 @activity(retry=RetryPolicy(max_attempts=3, initial=0.1, jitter=0.0))
 async def work(size: int, flaky: bool = False) -> str:
     """Have an effect; returns that many bytes. flaky: the first attempt fails."""
-    info = activity_info()
-    here().effect(info.workflow_id, info.ordinal)
-    if flaky and info.attempt == 1:
+    here().effect()
+    if flaky and activity_info().attempt == 1:
         raise ValueError("not yet")
     return "x" * size
 
@@ -99,7 +109,7 @@ async def work(size: int, flaky: bool = False) -> str:
 async def tell(number: int) -> bool:
     """Have another process signal this run, under an id that it repeats if it is run again."""
     info = activity_info()
-    here().effect(info.workflow_id, info.ordinal)
+    here().effect()
     here().persist(lambda: here().signal(info.workflow_id, "told", number, f"told-{info.ordinal}"))
     return True
 
@@ -108,7 +118,7 @@ async def tell(number: int) -> bool:
 async def claim() -> bool:
     """Have another process try to own this run; returns whether it was refused."""
     info = activity_info()
-    here().effect(info.workflow_id, info.ordinal)
+    here().effect()
     return here().persist(lambda: here().is_owned(info.workflow_id))
 
 
@@ -122,10 +132,12 @@ async def parcel(size: int) -> str:
 async def order(plan: Plan) -> list[int]:
     """Do what the plan says, in order; returns what came of each step: the length of what was made, or a number."""
     done: list[int] = []
-    for kind, number in plan.steps:
+    for n, (kind, number) in enumerate(plan.steps):
         match kind:
             case "work":
                 done.append(len(await work(number)))
+            case "again":
+                raise ContinueAsNew(Plan(plan.steps[n + 1 :]))
             case "flaky":
                 done.append(len(await work(number, True)))
             case "both":
@@ -159,12 +171,14 @@ def expected(plan: Plan) -> str:
                 received += 1
             case "claim":
                 done.append(1)
+            case "again":
+                done = []
             case _:
                 pass
     return json.dumps(done)
 
 
-KINDS = ("work", "flaky", "both", "receive", "tell", "claim", "child", "sleep")
+KINDS = ("work", "flaky", "both", "receive", "tell", "claim", "child", "sleep", "again")
 SIZES = (1, 60, 350, 600, 1100)
 """Lengths of payloads: short, with a line longer than a sector, and stored as blobs."""
 
@@ -279,18 +293,25 @@ class Shell:
         except OwnedElsewhereError:
             return True
 
-    def effect(self, workflow_id: str, ordinal: int) -> None:
-        """An activity takes effect: whatever its history shows now must be on the disk, and hold no outcome of it."""
+    def effect(self) -> None:
+        """An activity takes effect: its history must announce it and hold no outcome of it, and be on the disk."""
+        info = activity_info()
+        number = info.run_id.partition("@")[2]
+        file = f"{info.workflow_id}@{number}.jsonl" if number else f"{info.workflow_id}.jsonl"
+        self.took_effect(file, info.ordinal, info.attempt)
+
+    def took_effect(self, file: str, ordinal: int, attempt: int | None = None) -> None:
+        """Note an effect; see effect. attempt: None where attempts are not recorded."""
         histories = self.machine.histories()
-        for file, data in histories.items():
-            self.machine.remember(durable(file, data))
-        file = f"{workflow_id}.jsonl"
-        repeated = has_outcome(histories.get(file, b""), ordinal)
-        self.machine.remember(Effect(file, ordinal, repeated))
+        for name, data in histories.items():
+            self.machine.remember(durable(name, data))
+        data = histories.get(file, b"")
+        self.machine.remember(Effect(file, ordinal, has_outcome(data, ordinal), is_announced(data, ordinal, attempt)))
 
     def _listened(self, workflow_id: str) -> None:
-        file = f"{workflow_id}.jsonl"
-        self.machine.remember(durable(file, self.machine.histories()[file]))
+        for file, data in self.machine.histories().items():
+            if is_run_of(file, workflow_id):
+                self.machine.remember(durable(file, data))
 
 
 _shells: list[Shell] = []

@@ -8,49 +8,79 @@ import pytest
 
 from tests.faults.clerk import ClerkScene
 from tests.faults.disk import Disk
-from tests.faults.model import Crash, ModelMachine, crashes_of, recover
+from tests.faults.model import ModelMachine, crashes_of, killed_at, points_of, recover, torn_tails
 from tests.faults.promises import Entry
-from tests.faults.scenes import RunScene, Scene
+from tests.faults.scenes import Plan, RunScene, Scene
 from tests.faults.tally import REFUSED, STATES, TORTURE, Tally
 
 SHARDS = 4
 MOST_OF_A_MOMENT = 4096 if TORTURE else 48
-RUN_STATES = (20_000 if TORTURE else 2_400) // SHARDS
-CLERK_STATES = (100_000 if TORTURE else 16_400) // SHARDS
+RUN_STATES = (20_000 if TORTURE else 2_000) // SHARDS
+CLERK_STATES = (100_000 if TORTURE else 15_600) // SHARDS
 AGAIN_STATES = (20_000 if TORTURE else 1_200) // SHARDS
+KILLED_STATES = (20_000 if TORTURE else 1_200) // SHARDS
+
+PLANS = (
+    [("tell", 5), ("again", 0), ("work", 9)],
+    [("receive", 0), ("again", 0), ("receive", 0)],
+    [("child", 1100), ("flaky", 30)],
+)
+"""Scenes that random ones seldom meet."""
 
 
-def try_all(scenes: random.Random, make: type[RunScene] | type[ClerkScene], wanted: int, tally: Tally) -> None:
-    """Play scenes until so many states were tried; each state of a scene once."""
-    tried = 0
-    while tried < wanted:
-        scene = make.random(scenes, 2 + scenes.randrange(2))
-        machine = ModelMachine(Disk())
-        for crash in crashes_of(scene, machine, scenes, MOST_OF_A_MOMENT):
-            if not recovered(scene, crash, machine.entries):
-                tally.add(REFUSED)
-            tried += 1
-    tally.add(STATES, tried)
-
-
-def recovered(scene: Scene, crash: Crash, entries: list[Entry]) -> bool:
+def recovered(scene: Scene, disk: Disk, entries: list[Entry], tally: Tally) -> None:
+    """Recover, and count the state."""
     try:
-        return recover(scene, crash.disk, entries[: crash.entries])
+        if not recover(scene, disk, entries):
+            tally.add(REFUSED)
     except Exception as error:
-        error.add_note(f"{scene!r}, after {crash.entries} entries in the ledger")
+        error.add_note(f"{scene!r}, after {len(entries)} entries in the ledger")
         raise
+
+
+def try_all(scene: Scene, rng: random.Random, tally: Tally) -> int:
+    """Recover from every state of a scene, each once; returns how many there were."""
+    machine = ModelMachine(Disk())
+    crashes = crashes_of(scene, machine, rng, MOST_OF_A_MOMENT)
+    for crash in crashes:
+        recovered(scene, crash.disk, machine.entries[: crash.entries], tally)
+    tally.add(STATES, len(crashes))
+    return len(crashes)
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_the_engine_keeps_all_promises_whatever_a_power_cut_leaves(model: None, shard: int, tally: Tally) -> None:
-    try_all(random.Random(1000 + shard), RunScene, RUN_STATES, tally)
+    rng = random.Random(1000 + shard)
+    tried = 0
+    while tried < RUN_STATES:
+        tried += try_all(RunScene.random(rng, 2 + rng.randrange(2)), rng, tally)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_no_signal_is_received_twice_and_no_child_started_twice_after_a_power_cut(
+    model: None, plan: list[tuple[str, int]], tally: Tally
+) -> None:
+    try_all(RunScene(Plan(plan)), random.Random(0), tally)
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_the_storage_floor_keeps_all_promises_whatever_a_power_cut_leaves(
     model: None, shard: int, tally: Tally
 ) -> None:
-    try_all(random.Random(2000 + shard), ClerkScene, CLERK_STATES, tally)
+    rng = random.Random(2000 + shard)
+    tried = 0
+    while tried < CLERK_STATES:
+        tried += try_all(ClerkScene.random(rng, 2 + rng.randrange(2)), rng, tally)
+
+
+def power_cut_in_recovery(scene: Scene, disk: Disk, entries: list[Entry], rng: random.Random, tally: Tally) -> int:
+    """Go on with a scene, and recover from every state that a power cut may leave meanwhile."""
+    machine = ModelMachine(disk, entries=list(entries))
+    crashes = crashes_of(scene, machine, rng, 6)
+    for crash in crashes:
+        recovered(scene, crash.disk, machine.entries[: crash.entries], tally)
+    tally.add(STATES, len(crashes))
+    return len(crashes)
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
@@ -60,12 +90,19 @@ def test_a_power_cut_in_the_middle_of_a_recovery_can_be_recovered_from(model: No
     while tried < AGAIN_STATES:
         scene = ClerkScene.random(rng, 2)
         first = ModelMachine(Disk())
-        crashes = crashes_of(scene, first, rng, MOST_OF_A_MOMENT)
-        for crash in rng.sample(crashes, 4):
-            remembered = first.entries[: crash.entries]
-            second = ModelMachine(crash.disk, entries=list(remembered))
-            for again in crashes_of(scene, second, rng, 6):
-                if not recovered(scene, again, second.entries):
-                    tally.add(REFUSED)
-                tried += 1
-    tally.add(STATES, tried)
+        for crash in rng.sample(crashes_of(scene, first, rng, MOST_OF_A_MOMENT), 4):
+            entries = first.entries[: crash.entries] + torn_tails(ModelMachine(crash.disk).histories())
+            tried += power_cut_in_recovery(scene, crash.disk, entries, rng, tally)
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_power_cut_after_a_kill_takes_nothing_that_the_next_process_acted_on(
+    model: None, shard: int, tally: Tally
+) -> None:
+    rng = random.Random(3500 + shard)
+    tried = 0
+    while tried < KILLED_STATES:
+        scene = ClerkScene.random(rng, 2)
+        for at in rng.sample(range(points_of(scene)), 4):
+            machine = killed_at(scene, at)
+            tried += power_cut_in_recovery(scene, machine.disk, machine.entries, rng, tally)
