@@ -12,6 +12,7 @@ So a batch is always [C1, commands of C1, C2, commands of C2], and nothing is do
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -129,6 +130,7 @@ class LiveRun:
         suspend_at_once: why to record only what is due, and begin nothing.
         """
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         self._end: asyncio.Future[Closed | Suspended] = self._loop.create_future()
         self._patience = Patience(self._settings.grace_s)
         self._run_pump = self._guarded(self._pump)
@@ -201,7 +203,8 @@ class LiveRun:
     def _schedule(self) -> None:
         if not self._pump_due:
             self._pump_due = True
-            self._loop.call_soon(self._run_pump)
+            # In a context of its own: this is called from that of an activity, which may have changed variables there.
+            self._loop.call_soon(self._run_pump, context=self._context)
 
     def _pump(self) -> None:
         self._pump_due = False
@@ -364,6 +367,8 @@ class LiveRun:
 
     async def arrive(self, event: E) -> E:
         """Record what the world answered, and apply it; see Seam."""
+        if self._end.done():
+            raise asyncio.CancelledError
         reply: asyncio.Future[E] = self._loop.create_future()
         self._arrivals.append(_Arrival(event, reply))
         self._schedule()
@@ -413,7 +418,12 @@ class LiveRun:
                 return
 
     def _append_last(self, event: ev.Event) -> ev.Event | None:
-        """Append a terminal event while the inbox is empty and locked; else take what is in it, and return None."""
+        """Append a terminal event while the inbox is empty and locked; else take what is in it, and return None.
+
+        A termination among what is in it is the end; then that is returned.
+        """
+        if self._terminal is not None:
+            return self._terminal
         with self._mailbox.locked():
             if not self._mailbox.list():
                 if isinstance(event, ev.WorkflowTimedOut):
