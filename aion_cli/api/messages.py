@@ -24,7 +24,7 @@ class _Query:
         self._fn = fn
         self._signature = Signature.of(fn)
 
-    def answer(self, args: msgspec.Raw) -> msgspec.Raw:
+    def answer(self, args: msgspec.Raw | None) -> msgspec.Raw:
         """Decode the arguments, call the function, encode what it returns."""
         given, named = self._signature.decode_call(self._signature.complete_input(args))
         return self._signature.encode_result(self._fn(*given, **named))

@@ -21,7 +21,6 @@ from aion_cli.cli.output import ExitCode
 from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.cli.telling import connect_output
 from aion_cli.core import events as ev
-from aion_cli.core import payload
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import summarise
 from aion_cli.errors import OwnedElsewhereError, PayloadError, UsageError, WrongStateError
@@ -70,7 +69,7 @@ def query_command(settings: Settings, request: QueryRequest) -> int:
     location = folder.find(request.run)
     definition = code_of(settings, read_first_event(location.path, folder.files), request.workflow)
     connect_output()
-    args = payload.NULL if request.args is None else read_document(request.args, "ARGS")
+    args = None if request.args is None else read_document(request.args, "ARGS")
     paths = SourcePaths(str(Path.cwd()))
     output.write_json(ask(location.path, folder, definition, paths, request.name, args))
     return ExitCode.OK
@@ -107,14 +106,14 @@ def _checked_args(
     del settings
     if recorded_end(location.path, folder.files) is not None:
         raise WrongStateError(f"{location.workflow_id} is closed, and takes no updates")
-    args = payload.NULL if request.args is None else read_document(request.args, "ARGS")
+    args = None if request.args is None else read_document(request.args, "ARGS")
     replay = replayed(location.path, folder, definition, SourcePaths(str(Path.cwd())))
     try:
         handler: Any = replay.execution.handlers.update(request.name)
         if handler is None:
             known = ", ".join(replay.execution.handlers.update_names) or "none"
             raise UsageError(f"{definition.name} declares no update {request.name!r}", hint=f"it declares: {known}")
-        return handler.complete_input(args if request.args is not None else None)
+        return handler.complete_input(args)
     except PayloadError as error:
         error.where = (*error.where, f"update {request.name} of {definition.name}")
         raise

@@ -346,7 +346,7 @@ class Execution:
         """Emit that an update failed, or was refused by its validator or its types."""
         self._commands.emit(cmd.AnswerUpdate(key=key.Update(update_id), error=failure_of(error, self.paths, kind=kind)))
 
-    def ask(self, name: str, args: msgspec.Raw) -> msgspec.Raw:
+    def ask(self, name: str, args: msgspec.Raw | None) -> msgspec.Raw:
         """Answer a query, also of a run that is closed. Raises KeyError for one that the code does not declare.
 
         Raises what the query raises, and AionError if it tries to do more than look.

@@ -18,8 +18,11 @@ from aion_cli.core import events as ev
 class QueryHandler(Protocol):
     """A query as an author declared it."""
 
-    def answer(self, args: msgspec.Raw) -> msgspec.Raw:
-        """Decode the arguments, call the function, encode what it returns. Raises PayloadError, or what it raises."""
+    def answer(self, args: msgspec.Raw | None) -> msgspec.Raw:
+        """Decode the arguments (None: none were given), call the function, encode what it returns.
+
+        Raises PayloadError, or what the function raises.
+        """
         ...
 
 

@@ -34,7 +34,7 @@ def ask(
     definition: WorkflowDefinition[..., Any],
     paths: SourcePaths,
     name: str,
-    args: msgspec.Raw,
+    args: msgspec.Raw | None,
 ) -> msgspec.Raw:
     """Answer a query as of the end of a history. Raises UsageError for one that the code does not declare by then."""
     replay = replayed(path, folder, definition, paths)
