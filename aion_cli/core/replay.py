@@ -133,14 +133,21 @@ class Replay:
             case _:
                 at.closed_by = event
 
-    def _apply(self, event: ev.Event) -> None:
+    def apply(self, event: ev.Event) -> list[cmd.AnyCommand]:
+        """Apply an event to the code, and hand out the commands that come of it.
+
+        Raises NonDeterminismError if what the event holds does not fit the types of today's code.
+        """
         try:
             self.execution.apply(event)
         except UndecodableResultError as error:
             raise self._does_not_fit(event, error.command, error.error) from error
         except PayloadError as error:
             raise self._does_not_fit(event, None, error) from error
-        for command in self.execution.take_commands():
+        return self.execution.take_commands()
+
+    def _apply(self, event: ev.Event) -> None:
+        for command in self.apply(event):
             if not isinstance(command, cmd.LEAVING_NO_EVENT):
                 self._match(command)
 

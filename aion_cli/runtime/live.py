@@ -95,6 +95,7 @@ class LiveRun:
         self.executor = executor
         self.identity = identity
         self.worker = worker
+        self._replay = replay
         self._execution = replay.execution
         self._resolver = replay.resolver
         self._boundary = boundary
@@ -234,8 +235,7 @@ class LiveRun:
             self._intake.staged(arrival.name)
         self._note(stamped)
         if event_class(stamped) in (EventClass.EXECUTOR, EventClass.OUTSIDE):
-            self._execution.apply(stamped)
-            return self._execution.take_commands()
+            return self._replay.apply(stamped)
         return []
 
     def _is_wanted(self, event: ev.Event) -> bool:
