@@ -184,6 +184,7 @@ class ResumeLive(msgspec.Struct, frozen=True, gc=False):
     failures: how many attempts have a recorded failure.
     next_attempt_at: when the next attempt is due, if history ends in a backoff.
     heartbeat: last recorded heartbeat details of the activity, if any.
+    withdrawn_by: the event that asked for the cancellation of a child which has not ended, if there is one.
     """
 
     begun: ev.Event | None = None
@@ -191,6 +192,7 @@ class ResumeLive(msgspec.Struct, frozen=True, gc=False):
     failures: int = 0
     next_attempt_at: str | None = None
     heartbeat: msgspec.Raw | None = None
+    withdrawn_by: ev.Event | None = None
 
 
 ResolveOutcome = Recorded | ResumeLive

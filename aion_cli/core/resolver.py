@@ -34,6 +34,7 @@ class Resolver:
         self.workflow_id = workflow_id
         self._cursor = cursor
         self._begun: dict[correlation.CorrelationKey, cmd.ResumeLive] = {}
+        self._lasting: dict[correlation.CorrelationKey, cmd.SpawnChild | cmd.SendSignal] = {}
         self._answers: dict[correlation.CorrelationKey, ev.Event] = {}
         self._signals: dict[str, list[ev.Event]] = {}
 
@@ -51,6 +52,10 @@ class Resolver:
         self._cursor.take_command()
         if isinstance(command, cmd.BEGINNING):
             self._begun[command.key] = cmd.ResumeLive(begun=recorded)
+            if isinstance(command, cmd.SpawnChild | cmd.SendSignal):
+                self._lasting[command.key] = command
+        elif isinstance(recorded, ev.ChildCancelRequested):
+            self._progress(command.key, withdrawn_by=recorded)
         elif isinstance(recorded, ev.ActivityCancelled | ev.TimerCancelled):
             self._begun.pop(command.key, None)
         return recorded
@@ -61,6 +66,7 @@ class Resolver:
             key = correlation.key_of(event)
             if key is not None:
                 self._begun.pop(key, None)
+                self._lasting.pop(key, None)
         else:
             self._observe_progress(event)
 
@@ -82,10 +88,13 @@ class Resolver:
         if begun is not None:
             self._begun[key] = msgspec.structs.replace(begun, **changes)
 
-    def begun(self, key: correlation.CorrelationKey) -> ev.Event | None:
-        """Return the event that recorded a command without outcome, if history holds one."""
-        half_done = self._begun.get(key)
-        return None if half_done is None else half_done.begun
+    def half_done(self, key: correlation.CorrelationKey) -> cmd.ResumeLive:
+        """Return what history holds of a command without outcome; nothing if it does not hold its beginning."""
+        return self._begun.get(key, cmd.ResumeLive())
+
+    def lasting(self) -> list[cmd.SpawnChild | cmd.SendSignal]:
+        """Return the recorded children and sends without outcome: they go on even if code waits for them no more."""
+        return list(self._lasting.values())
 
     def resolve(self, command: cmd.AnyCommand) -> cmd.ResolveOutcome:
         """Say what became of a command: its recorded answer, or ResumeLive with the half-done work that history holds.
@@ -108,7 +117,7 @@ class Resolver:
         while not self._is_answered(key):
             event = self._cursor.advance()
             if event is None:
-                return self._begun.get(key, cmd.ResumeLive())
+                return self.half_done(key)
             if event_class(event) is EventClass.EXECUTOR:
                 answered = correlation.key_of(event)
                 if answered is not None:

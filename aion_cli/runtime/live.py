@@ -255,7 +255,9 @@ class LiveRun:
                 pass
 
     def _cross(self, command: cmd.AnyCommand) -> None:
-        """Step a handoff to where it needs the disk, or its end."""
+        """Step a handoff to where it needs the disk, or its end. After the terminal event nothing more is recorded."""
+        if self._terminal is not None:
+            return
         handoff = resolve_or_execute_live(command, command.key, self)
         try:
             handoff.send(None)
