@@ -38,8 +38,10 @@ class HistoryCursor:
 
         Afterwards `skipped_command` says whether it is a command event that no command was matched with.
         """
-        if not self._ahead and not self._pull():
-            return None
+        if not self._ahead:
+            event = next(self._source, None)
+            self.skipped_command = event is not None and event_class(event) is EventClass.COMMAND
+            return event
         event = self._ahead.popleft()
         self.skipped_command = False
         if self._barriers and self._barriers[0] is event:

@@ -189,12 +189,7 @@ class LineChain:
 
     def verify(self, line: bytes) -> None:
         """Check a line's length and digest, without decoding it. line: without its newline. Raises BadLineError."""
-        if len(line) >= MAX_LINE:
-            raise BadLineError(f"the line is longer than {MAX_LINE} bytes")
-        digest = blake2b(line[:-TAIL], digest_size=_DIGEST_SIZE, key=self.digest).digest()
-        if line[-TAIL:] != b',"h":"' + hexlify(digest) + b'"}':
-            raise self._digest_error(line)
-        self.digest = digest
+        self.digest = self._digest_of(line)
         self.seq += 1
 
     def read(self, line: bytes) -> Any:
@@ -202,31 +197,35 @@ class LineChain:
 
         Raises BadLineError if length, digest, JSON, seq or recorded_at do not hold; UnknownLineError as decode_event.
         """
-        before = self.digest
-        self.verify(line)
-        try:
-            event = decode_event(line)
-            self._check_place(event)
-        except BadLineError:
-            self.digest = before
-            self.seq -= 1
-            raise
+        digest = self._digest_of(line)
+        event = decode_event(line)
+        self._check_place(event, self.seq + 1)
+        self.digest = digest
+        self.seq += 1
         self.recorded_at = event.recorded_at
         return event
 
     def settle(self, line: bytes) -> None:
         """Decode the line that was verified last, and check its place. Raises BadLineError, UnknownLineError."""
         event = decode_event(line)
-        self._check_place(event)
+        self._check_place(event, self.seq)
         self.recorded_at = event.recorded_at
 
-    def _check_place(self, event: ev.Event) -> None:
-        if event.seq != self.seq:
-            raise BadLineError(f"event {event.seq} stands where event {self.seq} belongs")
-        if (type(event) is ev.WorkflowStarted) != (self.seq == 1):
-            raise BadLineError(f"event {self.seq} is {type(event).__name__}, and WorkflowStarted is the first, once")
+    def _digest_of(self, line: bytes) -> bytes:
+        if len(line) >= MAX_LINE:
+            raise BadLineError(f"the line is longer than {MAX_LINE} bytes")
+        digest = blake2b(line[:-TAIL], digest_size=_DIGEST_SIZE, key=self.digest).digest()
+        if line[-TAIL:] != b',"h":"' + hexlify(digest) + b'"}':
+            raise self._digest_error(line)
+        return digest
+
+    def _check_place(self, event: ev.Event, seq: int) -> None:
+        if event.seq != seq:
+            raise BadLineError(f"event {event.seq} stands where event {seq} belongs")
+        if (type(event) is ev.WorkflowStarted) != (seq == 1):
+            raise BadLineError(f"event {seq} is {type(event).__name__}, and WorkflowStarted is the first, once")
         recorded_at = event.recorded_at
-        if recorded_at != self.recorded_at or self.seq == 1:
+        if recorded_at != self.recorded_at or seq == 1:
             if recorded_at < self.recorded_at:
                 raise BadLineError(f"its time {recorded_at} is before the time of the line above")
             if not is_instant(recorded_at, self.recorded_at):
