@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
+import warnings
 from asyncio import events as asyncio_events
 from asyncio import tasks as asyncio_tasks
 from collections import deque
@@ -195,7 +196,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._tasks.clear()
         self._ready.clear()
         self._timers.clear()
-        with self.being_current():
+        with self.being_current(), warnings.catch_warnings():
+            # What a `finally` hands to gather or create_task is refused, and then awaited by nobody.
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             resisting = [task for task in tasks if not task.done() and not _close_quietly(task)]
         _abandoned.extend(resisting)
         return [task.get_name() for task in resisting]

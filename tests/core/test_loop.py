@@ -8,6 +8,7 @@ import math
 import socket
 import subprocess
 import sys
+import warnings
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -572,6 +573,23 @@ def test_what_begins_while_closing_is_refused_and_leaves_no_coroutine_behind() -
 
     closed_while_suspended(main)
     assert refused == ["refused", "refused"]
+
+
+def test_a_cleanup_of_several_that_is_refused_leaves_no_warning_of_coroutines_never_awaited() -> None:
+    async def cleans_up() -> None:
+        """Never begins."""
+
+    async def main(note: Note) -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.gather(cleans_up(), cleans_up())
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        closed_while_suspended(main)
+        gc.collect()
+    assert warned == []
 
 
 def test_an_async_generator_first_used_while_closing_is_not_left_to_the_loop_around_it() -> None:
