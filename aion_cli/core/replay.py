@@ -79,12 +79,13 @@ class Replay:
         goes_on: the run goes live afterwards. Then what the code prints and logs as the last event is applied is not
         held back: that step is new, or a crash cut it off.
         """
-        while (event := self._cursor.advance()) is not None:
-            self.execution.replaying = not goes_on or self._cursor.peek() is not None
-            self._pass(event)
-            if observer is not None:
-                observer(event, self._matched.get(event.seq))
-            self._matched.pop(event.seq, None)
+        with self.execution.stepping_often():
+            while (event := self._cursor.advance()) is not None:
+                self.execution.replaying = not goes_on or self._cursor.peek() is not None
+                self._pass(event)
+                command = self._matched.pop(event.seq, None)
+                if observer is not None:
+                    observer(event, command)
         self.execution.replaying = not goes_on
         return self._at
 
