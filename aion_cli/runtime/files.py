@@ -16,6 +16,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from aion_cli.errors import StoreError
 
@@ -116,15 +117,30 @@ class Calls:
         return os.listdir(path)  # noqa: PTH208 - names alone are wanted
 
 
+class Found(NamedTuple):
+    """What has a name. size: in bytes. identity: as Files.identity."""
+
+    size: int
+    identity: tuple[int, int]
+
+
 class Files:
     """Durable file primitives. Every OSError becomes a StoreError; where a caller can act on it, a subclass of that.
 
-    Methods that open return a descriptor, which the caller closes with `close`.
+    Methods that open return a descriptor, which the caller closes with `close`. Relative paths are those of the working
+    directory that was when this was made: activities may change it.
     """
 
     def __init__(self, calls: Calls | None = None) -> None:
         self.calls = calls or Calls()
         self._ensured: set[Path] = set()
+        self._base = Path()
+        with suppress(FileNotFoundError):
+            self._base = Path.cwd()
+
+    def at(self, path: Path) -> Path:
+        """Return where a path is, whatever the working directory is now."""
+        return path if path.is_absolute() else self._base / path
 
     def open_read(self, path: Path) -> int:
         """Open a regular file to read. Raises MissingFileError; StoreError for links, FIFOs and other devices."""
@@ -137,7 +153,7 @@ class Files:
     def create(self, path: Path) -> int:
         """Make a new file with mode 0600 and open it to write. Raises FileTakenError if anything has that name."""
         with translated("create", path):
-            fd = self.calls.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFE, FILE_MODE)
+            fd = self.calls.open(self.at(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFE, FILE_MODE)
             try:
                 self.calls.fchmod(fd, FILE_MODE)
             except BaseException:
@@ -155,7 +171,7 @@ class Files:
 
     def _open(self, path: Path, flags: int, doing: str) -> int:
         with translated(doing, path):
-            fd = self.calls.open(path, flags | _SAFE | _NO_WAIT)
+            fd = self.calls.open(self.at(path), flags | _SAFE | _NO_WAIT)
         try:
             with translated(doing, path):
                 mode = self.calls.fstat(fd).st_mode
@@ -171,21 +187,26 @@ class Files:
         with suppress(OSError):
             self.calls.close(fd)
 
-    def size_and_links(self, fd: int, path: Path) -> tuple[int, int]:
-        """Return a file's size in bytes, and how many names it has."""
+    def size(self, fd: int, path: Path) -> int:
+        """Return a file's size in bytes."""
+        with translated("look at", path):
+            return self.calls.fstat(fd).st_size
+
+    def identity(self, fd: int, path: Path) -> tuple[int, int]:
+        """Return what tells an open file from all others, whatever their names."""
         with translated("look at", path):
             found = self.calls.fstat(fd)
-        return found.st_size, found.st_nlink
+        return found.st_dev, found.st_ino
 
-    def size_of(self, path: Path) -> int | None:
-        """Return the size of what has a name, in bytes; None if nothing has it. A symbolic link is not followed."""
+    def look(self, path: Path) -> Found | None:
+        """Say what has a name; None if nothing has it. A symbolic link is not followed."""
         found = self._stat(path, follow=False)
-        return None if found is None else found.st_size
+        return None if found is None else Found(found.st_size, (found.st_dev, found.st_ino))
 
     def _stat(self, path: Path, *, follow: bool) -> os.stat_result | None:
         with translated("look at", path):
             try:
-                return self.calls.stat(path, follow=follow)
+                return self.calls.stat(self.at(path), follow=follow)
             except OSError as error:
                 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
                     return None
@@ -228,7 +249,7 @@ class Files:
     def sync_directory(self, path: Path) -> None:
         """Bring a directory's names to the disk."""
         with translated("sync the directory", path):
-            self.calls.fsync_directory(path)
+            self.calls.fsync_directory(self.at(path))
 
     def truncate(self, fd: int, size: int, path: Path) -> None:
         """Cut a file back to size bytes."""
@@ -243,7 +264,7 @@ class Files:
             self.sync(fd, path)
         except BaseException:
             with suppress(OSError):
-                self.calls.unlink(path)
+                self.calls.unlink(self.at(path))
             raise
         finally:
             self.close(fd)
@@ -260,23 +281,23 @@ class Files:
     def rename(self, source: Path, target: Path) -> None:
         """Give a file another name, in place of whatever had it."""
         with translated("rename to", target):
-            self.calls.rename(source, target)
+            self.calls.rename(self.at(source), self.at(target))
 
     def link(self, source: Path, target: Path) -> None:
         """Give a file a second name. Raises FileTakenError if anything has it."""
         with translated("create", target):
-            self.calls.link(source, target)
+            self.calls.link(self.at(source), self.at(target))
 
     def unlink(self, path: Path) -> None:
         """Remove a name; it is fine if there is none."""
         with suppress(MissingFileError), translated("remove", path):
-            self.calls.unlink(path)
+            self.calls.unlink(self.at(path))
 
     def names(self, path: Path) -> list[str]:
         """List the names in a directory, in no order; none if there is no directory."""
         try:
             with translated("list", path):
-                return self.calls.listdir(path)
+                return self.calls.listdir(self.at(path))
         except MissingFileError:
             return []
 
@@ -295,7 +316,7 @@ class Files:
         existed = self._is_directory(path, follow=path == root)
         if not existed:
             with suppress(FileTakenError), translated("create the directory", path):
-                self.calls.mkdir(path)
+                self.calls.mkdir(self.at(path))
             if not self._is_directory(path, follow=path == root):
                 raise StoreError(f"cannot create the directory {path}: something else has that name")
         # Also if it was there: whoever made it may have been killed before its name was on the disk.
@@ -363,15 +384,21 @@ class Doorbell:
 def open_doorbell(path: Path, files: Files) -> Doorbell | None:
     """Make a doorbell, and listen to it. None where the place cannot hold a FIFO: then only looking helps."""
     try:
-        files.calls.mkfifo(path)
+        files.calls.mkfifo(files.at(path))
     except FileExistsError:
         pass
     except OSError:
         return None
     # Open for both: without a writing end of its own, the last ringer to close would leave it readable for ever.
     with translated("open", path):
-        fd = files.calls.open(path, os.O_RDWR | os.O_NONBLOCK | _SAFE)
-    if not stat.S_ISFIFO(files.calls.fstat(fd).st_mode):
+        fd = files.calls.open(files.at(path), os.O_RDWR | os.O_NONBLOCK | _SAFE)
+    try:
+        with translated("open", path):
+            mode = files.calls.fstat(fd).st_mode
+    except StoreError:
+        files.close(fd)
+        raise
+    if not stat.S_ISFIFO(mode):
         files.close(fd)
         raise StoreError(f"cannot open {path}: it is not a FIFO", hint="move it out of the way")
     return Doorbell(fd, files)
@@ -380,7 +407,7 @@ def open_doorbell(path: Path, files: Files) -> Doorbell | None:
 def ring_doorbell(path: Path, files: Files) -> None:
     """Ring a doorbell, if somebody listens; a bell that rings already is left alone."""
     try:
-        fd = files.calls.open(path, os.O_WRONLY | os.O_NONBLOCK | _SAFE)
+        fd = files.calls.open(files.at(path), os.O_WRONLY | os.O_NONBLOCK | _SAFE)
     except OSError:
         return
     try:

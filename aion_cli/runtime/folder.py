@@ -143,7 +143,8 @@ class HistoriesFolder:
         return found
 
     def _is_there(self, path: Path) -> bool:
-        return bool(self.files.size_of(path))
+        found = self.files.look(path)
+        return found is not None and found.size > 0
 
     def _no_such_run(self, run: str) -> NoSuchRunError:
         ids = sorted({name.workflow_id for name in self._names()})

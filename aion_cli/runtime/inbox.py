@@ -280,7 +280,7 @@ class _RecordedMessages:
     def _catch_up(self, path: Path) -> None:
         fd = self._files.open_read(path)
         try:
-            size, _ = self._files.size_and_links(fd, path)
+            size = self._files.size(fd, path)
             offset = self._read_to.get(path, 0)
             if size < offset:
                 # The owner cut back what it could not sync; what stood there was never acknowledged.

@@ -149,6 +149,7 @@ class JsonlStore:
         self._durability = durability
         self._blobs = BlobStore(path.parent, files)
         self._refusal = ""
+        self._identity = files.identity(fd, path)
 
     @classmethod
     def create(
@@ -217,13 +218,19 @@ class JsonlStore:
         return self._head.seq
 
     def _require_untouched(self) -> None:
-        size, links = self._files.size_and_links(self._fd, self.path)
-        if size == self._head.size and links > 0:
+        """Raise unless the name still stands for the open file, with the bytes that were appended and no others."""
+        found = self._files.look(self.path)
+        if found is not None and found.identity == self._identity and found.size == self._head.size:
             return
         self._refusal = "something else changed it"
-        found = f"holds {size} bytes, not {self._head.size}" if links else "was removed"
+        if found is None:
+            said = "was removed"
+        elif found.identity != self._identity:
+            said = "is another file now"
+        else:
+            said = f"holds {found.size} bytes, not {self._head.size}"
         raise StoreError(
-            f"{self.path} was changed by something else: it {found}",
+            f"{self.path} was changed by something else: it {said}",
             hint="stop whatever writes to it, then run `aion verify` on it",
         )
 
@@ -298,7 +305,7 @@ def _link_in_place_of_empty(temporary: Path, path: Path, files: Files) -> None:
     except FileTakenError:
         fd = files.open_read(path)
         try:
-            size, _ = files.size_and_links(fd, path)
+            size = files.size(fd, path)
         finally:
             files.close(fd)
         if size:
@@ -308,7 +315,7 @@ def _link_in_place_of_empty(temporary: Path, path: Path, files: Files) -> None:
 
 
 def _recover(fd: int, path: Path, files: Files) -> tuple[Head, SetAside | None]:
-    size, _ = files.size_and_links(fd, path)
+    size = files.size(fd, path)
     reader = HistoryReader(path, files)
     torn = reader.verify(fd)
     if torn is None and size:

@@ -113,7 +113,7 @@ def _lock(path: Path, role: Role, files: Files) -> filelock.FileLock:
         files.write_once(fd, msgspec.json.encode(record) + b"\n", path)
 
     return filelock.FileLock(
-        path,
+        files.at(path),
         mode=0o600,
         thread_local=False,
         blocking=False,

@@ -186,7 +186,7 @@ def open_history(path: Path, files: Files) -> int:
     except MissingFileError:
         raise NoSuchRunError(path.stem) from None
     try:
-        size, _ = files.size_and_links(fd, path)
+        size = files.size(fd, path)
         if size == 0:
             raise NoSuchRunError(path.stem)
     except BaseException:
@@ -239,7 +239,7 @@ def read_last_event(path: Path, files: Files | None = None) -> Any:
 
 def _last_event(fd: int, path: Path, files: Files) -> Any:
     """Return the last event if its batch is whole and holds together; None if more must be read to tell."""
-    size, _ = files.size_and_links(fd, path)
+    size = files.size(fd, path)
     window = 8 << 10
     while True:
         start = max(0, size - window)
@@ -308,7 +308,7 @@ def _chunks(fd: int, path: Path, files: Files, limit: int | None) -> Iterator[by
 
 def torn_tail(fd: int, path: Path, files: Files, offset: int, line: int) -> TornTail | None:
     """Say whether what stands from offset on, where the first bad line begins, is a torn tail; None if it is damage."""
-    size, _ = files.size_and_links(fd, path)
+    size = files.size(fd, path)
     if size - offset > MAX_BATCH:
         return None
     data = files.read_at(fd, size - offset, offset, path)

@@ -59,18 +59,19 @@ class ClerkScene:
 
         def commands(shell: Shell) -> None:
             if self.early:
-                self._work(machine, shell, tasks=0)
+                self.work(machine, shell, tasks=0)
             for n in range(self.early):
                 shell.signal(RUN, "early", n, f"early-{n}")
-            self._work(machine, shell, tasks=len(self.tasks))
+            self.work(machine, shell, tasks=len(self.tasks))
 
         return Shell(machine).script(commands)
 
     def recover(self, machine: Machine) -> list[StoreError]:
         """Own the run and drain its inbox; see Scene."""
-        return Shell(machine).script(lambda shell: self._work(machine, shell, tasks=0))
+        return Shell(machine).script(lambda shell: self.work(machine, shell, tasks=0))
 
-    def _work(self, machine: Machine, shell: Shell, tasks: int) -> None:
+    def work(self, machine: Machine, shell: Shell, tasks: int) -> None:
+        """Own the run, made if there is none, and do up to so many tasks; with any, close it."""
         folder = HistoriesFolder(machine.root, Files(machine.calls()))
         with take(folder, RUN, Role.RUN):
             store = _open(folder)
