@@ -195,14 +195,16 @@ class InProcessExecutor:
         attempt, failures, started, due = request.attempt, request.failures, request.started, request.due
         while True:
             if due is not None:
-                await self._clock.until(clock.parse_instant(due))
+                await self._clock.until(self._wakes_at(definition, request, due))
             limit = self._limit(definition, request)
-            if limit is not None and limit.seconds <= 0:
+            if not started and not _is_over(limit):
+                await self._begin(definition, attempt, log)
+                started = True
+                limit = self._limit(definition, request)  # again, since waiting for room took time
+            if _is_over(limit):
                 if started:
                     self._activities.give_back(definition)
                 return _failed(request, attempt, _out_of_time(definition))
-            if not started:
-                await self._begin(definition, attempt, log)
             outcome = await self._attempt(definition, request, attempt, limit)
             if not isinstance(outcome, Failure):
                 return ev.ActivityCompleted(activity_id=request.command.key.ordinal, attempt=attempt, result=outcome)
@@ -256,6 +258,14 @@ class InProcessExecutor:
         except BaseException:
             self._activities.give_back(definition)
             raise
+
+    def _wakes_at(self, definition: ActivityDefinition[..., Any], request: ActivityRequest, due: str) -> int:
+        """When the wait for the next attempt is over: if time runs out before that attempt is due, then already."""
+        wakes_at = clock.parse_instant(due)
+        total_s = definition.settings.total_timeout_s
+        if total_s is None:
+            return wakes_at
+        return min(wakes_at, clock.parse_instant(request.scheduled_at) + round(total_s * _MICROSECONDS))
 
     def _elapsed_s(self, request: ActivityRequest) -> float:
         return (self._clock.micros() - clock.parse_instant(request.scheduled_at)) / _MICROSECONDS
@@ -325,6 +335,10 @@ def _definition(command: cmd.RunActivity) -> ActivityDefinition[..., Any]:
     if not isinstance(target, ActivityDefinition):
         raise HistoryShapeError(f"activity {command.activity_type!r} has no definition to run")
     return cast("ActivityDefinition[..., Any]", target)
+
+
+def _is_over(limit: Limit | None) -> bool:
+    return limit is not None and limit.seconds <= 0
 
 
 def _failed(request: ActivityRequest, attempt: int, failure: Failure) -> ev.ActivityFailed:

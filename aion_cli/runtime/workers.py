@@ -28,8 +28,8 @@ class Slots:
         self._waiters: deque[tuple[bool, asyncio.Future[None]]] = deque()
 
     def try_take(self, *, threaded: bool) -> bool:
-        """Take a slot if one is free and nobody waits for one."""
-        if self._waiters or not self._is_free(threaded):
+        """Take a slot if one is free; nobody who could use it waits then, since `give_back` hands it over at once."""
+        if not self._is_free(threaded):
             return False
         self._take(threaded)
         return True
@@ -115,8 +115,7 @@ class DaemonThreads:
             try:
                 loop.call_soon_threadsafe(_deliver, future, outcome)
             except RuntimeError:
-                # The loop is closed: the run went on without this function.
-                return
+                pass  # the loop is closed: the run went on without this function
             del function, context, loop, future, outcome
 
 

@@ -1,0 +1,475 @@
+"""The executor in this process: attempts, retries and limits of an activity, by a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from aion_cli import NonRetryable, RetryPolicy, activity, activity_info
+from aion_cli.core import commands as cmd
+from aion_cli.core import correlation as key
+from aion_cli.core import events as ev
+from aion_cli.core.events import ErrorKind, Failure
+from aion_cli.core.retry import next_delay_s
+from aion_cli.core.source import SourcePaths
+from aion_cli.errors import HistoryShapeError
+from aion_cli.runtime.activities import ActivityRunner
+from aion_cli.runtime.executor import (
+    ActivityOutcome,
+    ActivityRequest,
+    ChildOutcome,
+    InProcessExecutor,
+    SendOutcome,
+    SpawnedChild,
+)
+from tests.builders import at, failure, raw
+from tests.runtime.seam import HandClock
+
+
+class Attempts:
+    """An AttemptLog that keeps what it is told. on_started: called before an attempt is on record."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.on_started: Callable[[], Awaitable[None]] | None = None
+
+    async def started(self, attempt: int) -> None:
+        if self.on_started is not None:
+            await self.on_started()
+        self.log.append(f"started {attempt}")
+
+    async def failed(self, attempt: int, error: Failure, next_attempt_at: str) -> None:
+        self.log.append(f"failed {attempt} {error.type}, again at {next_attempt_at[14:19]}")
+
+    def heartbeat(self, attempt: int, details: msgspec.Raw) -> None:
+        self.log.append(f"heartbeat {attempt} {bytes(details).decode()}")
+
+
+class NoOthers:
+    """There are no other runs."""
+
+    async def run_child(self, child: SpawnedChild) -> ChildOutcome:
+        raise NotImplementedError
+
+    def cancel_child(self, child: SpawnedChild, request_id: str) -> None:
+        raise NotImplementedError
+
+    def close_child(self, child: SpawnedChild, request_id: str) -> None:
+        raise NotImplementedError
+
+    def is_child_blocked(self, child: SpawnedChild) -> bool:
+        raise NotImplementedError
+
+    def suspend_child(self, child: SpawnedChild) -> None:
+        raise NotImplementedError
+
+    def send_signal(self, command: cmd.SendSignal, signal_id: str) -> SendOutcome:
+        return ev.SignalSent(ordinal=command.key.ordinal)
+
+
+class Flaky:
+    """An activity that fails so many times before it succeeds, and notes when it was called."""
+
+    def __init__(self, clock: HandClock, failures: int) -> None:
+        self.clock = clock
+        self.failures = failures
+        self.attempts: list[int] = []
+
+    async def __call__(self) -> str:
+        self.attempts.append(activity_info().attempt)
+        if len(self.attempts) <= self.failures:
+            raise ConnectionError("no answer")
+        return "done"
+
+
+class Executing:
+    """An executor over doubles. `run` gives what an activity comes to while time moves on by itself."""
+
+    def __init__(self, max_concurrency: int | None = None) -> None:
+        self.clock = HandClock(100)
+        self.attempts = Attempts()
+        self.looks = 0
+        self.executor = InProcessExecutor(
+            ActivityRunner(SourcePaths(), max_concurrency=max_concurrency, grace_s=0.01),
+            NoOthers(),
+            self.clock,
+            self._look,
+        )
+
+    def _look(self) -> None:
+        self.looks += 1
+
+    async def run(self, definition: Any, **fields: Any) -> ActivityOutcome:
+        """Run to the final outcome; whenever nothing else moves, ten seconds pass."""
+        task = asyncio.ensure_future(self.executor.run_activity(request(definition, **fields), self.attempts))
+        while not task.done():
+            await asyncio.wait([task], timeout=0.005)
+            self.clock.advance(10)
+        return task.result()
+
+
+def request(definition: Any, **fields: Any) -> ActivityRequest:
+    command = cmd.RunActivity(
+        key=key.Activity(0), activity_type="flaky", input=raw(fields.pop("input", None)), target=definition
+    )
+    defaults: dict[str, Any] = {"attempt": 1, "failures": 0, "started": False, "scheduled_at": at(100)}
+    return ActivityRequest(
+        command=command, workflow_id="order-1", run_id="r1", stable_id="r1/2", **{**defaults, **fields}
+    )
+
+
+def policy(**fields: Any) -> RetryPolicy:
+    given: dict[str, Any] = {"max_attempts": 5, "initial": 20, "factor": 2, "cap": 600, "jitter": 0, **fields}
+    return RetryPolicy(**given)
+
+
+def in_time(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(10):
+            await scenario()
+
+    asyncio.run(bounded())
+
+
+def flaky(here: Executing, failures: int, **options: Any) -> tuple[Flaky, Any]:
+    calls = Flaky(here.clock, failures)
+
+    @activity(name="flaky", **options)
+    async def definition() -> str:
+        return await calls()
+
+    return calls, definition
+
+
+# --- attempts
+
+
+def test_a_first_attempt_that_is_on_record_already_is_not_recorded_again() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        calls, definition = flaky(here, 0)
+        assert here.executor.try_reserve(request(definition).command)
+        outcome = await here.run(definition, started=True)
+        assert outcome == ev.ActivityCompleted(activity_id=0, attempt=1, result=raw("done"))
+        assert (here.attempts.log, calls.attempts) == ([], [1])
+
+    in_time(scenario)
+
+
+def test_failures_are_followed_by_further_attempts_until_one_succeeds() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        calls, definition = flaky(here, 2, retry=policy())
+        outcome = await here.run(definition)
+        assert outcome == ev.ActivityCompleted(activity_id=0, attempt=3, result=raw("done"))
+        assert calls.attempts == [1, 2, 3]
+        told = [line.partition(",")[0] for line in here.attempts.log]
+        assert told == [
+            "started 1",
+            "failed 1 ConnectionError",
+            "started 2",
+            "failed 2 ConnectionError",
+            "started 3",
+        ]
+
+    in_time(scenario)
+
+
+def test_the_last_failure_is_the_outcome() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        _, definition = flaky(here, 99, retry=policy(max_attempts=3))
+        outcome = await here.run(definition)
+        assert isinstance(outcome, ev.ActivityFailed)
+        assert (outcome.attempt, outcome.error.type, outcome.next_attempt_at) == (3, "ConnectionError", None)
+
+    in_time(scenario)
+
+
+def test_without_a_policy_the_first_failure_is_final() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        _, definition = flaky(here, 1)
+        outcome = await here.run(definition)
+        assert isinstance(outcome, ev.ActivityFailed)
+        assert outcome.attempt == 1
+
+    in_time(scenario)
+
+
+def test_max_attempts_counts_recorded_failures_and_not_attempts_that_a_crash_cut_off() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        calls, definition = flaky(here, 99, retry=policy(max_attempts=3))
+        outcome = await here.run(definition, attempt=5, failures=1)
+        assert isinstance(outcome, ev.ActivityFailed)
+        assert (outcome.attempt, calls.attempts) == (6, [5, 6])
+
+    in_time(scenario)
+
+
+def test_a_non_retryable_error_ends_the_attempts() -> None:
+    async def scenario() -> None:
+        here = Executing()
+
+        @activity(name="flaky", retry=policy())
+        def gives_up() -> None:
+            raise NonRetryable("why")
+
+        outcome = await here.run(gives_up)
+        assert isinstance(outcome, ev.ActivityFailed)
+        assert (outcome.attempt, outcome.error.kind) == (1, ErrorKind.NON_RETRYABLE)
+
+    in_time(scenario)
+
+
+# --- waiting
+
+
+def test_a_crash_in_backoff_resumes_the_wait_until_the_recorded_instant() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        calls, definition = flaky(here, 0, retry=policy())
+        running = asyncio.ensure_future(
+            here.executor.run_activity(request(definition, attempt=2, failures=1, due=at(160)), here.attempts)
+        )
+        for _ in range(5):
+            await asyncio.sleep(0)
+        here.clock.advance(59)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (calls.attempts, here.attempts.log) == ([], [])
+        here.clock.advance(1)
+        assert isinstance(await running, ev.ActivityCompleted)
+        assert calls.attempts == [2]
+
+    in_time(scenario)
+
+
+def test_the_delay_is_that_of_the_policy_with_jitter_from_the_stable_id() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        jittery = policy(jitter=0.5)
+        _, definition = flaky(here, 1, retry=jittery)
+        running = asyncio.ensure_future(here.executor.run_activity(request(definition), here.attempts))
+        while len(here.attempts.log) < 2:
+            await asyncio.sleep(0)
+        delay = next_delay_s(jittery, failure(), failures=1, elapsed_s=0, stable_id="r1/2")
+        assert delay is not None
+        assert delay != 20
+        assert here.attempts.log[1] == f"failed 1 ConnectionError, again at {at(100 + delay)[14:19]}"
+        running.cancel()
+
+    in_time(scenario)
+
+
+def test_max_elapsed_runs_from_the_schedule_downtime_included() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        calls, definition = flaky(here, 99, retry=policy(max_attempts=None, max_elapsed=300))
+        # 100 s have passed, 60 of them while nobody ran it; it waits 20, 40 and 80 s, and then it would be too late.
+        outcome = await here.run(definition, scheduled_at=at(0))
+        assert isinstance(outcome, ev.ActivityFailed)
+        assert (outcome.error.type, calls.attempts) == ("ConnectionError", [1, 2, 3])
+
+    in_time(scenario)
+
+
+def test_an_activity_waits_for_room_and_takes_it_in_turn() -> None:
+    async def scenario() -> None:
+        here = Executing(max_concurrency=1)
+        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        @activity(name="flaky")
+        async def holds() -> None:
+            await gate
+
+        _, quick = flaky(here, 0)
+        first = asyncio.ensure_future(here.executor.run_activity(request(holds), here.attempts))
+        await asyncio.sleep(0)
+        following = msgspec.structs.replace(request(quick), stable_id="r1/3")
+        second = asyncio.ensure_future(here.executor.run_activity(following, here.attempts))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert here.attempts.log == ["started 1"]
+        gate.set_result(None)
+        await asyncio.gather(first, second)
+        assert here.attempts.log == ["started 1", "started 1"]
+
+    in_time(scenario)
+
+
+def test_room_is_given_back_if_an_attempt_cannot_be_recorded() -> None:
+    async def scenario() -> None:
+        here = Executing(max_concurrency=1)
+        _, definition = flaky(here, 0)
+
+        async def refuses() -> None:
+            raise OSError("the disk is full")
+
+        here.attempts.on_started = refuses
+        with pytest.raises(OSError, match="full"):
+            await here.executor.run_activity(request(definition), here.attempts)
+        assert here.executor.try_reserve(request(definition).command)
+
+    in_time(scenario)
+
+
+def test_what_is_being_attempted_is_known_and_what_waits_is_not() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        @activity(name="flaky", retry=policy())
+        async def fails_later() -> None:
+            await gate
+            raise ConnectionError
+
+        running = asyncio.ensure_future(here.executor.run_activity(request(fails_later), here.attempts))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert here.executor.is_attempting("r1/2")
+        assert not here.executor.is_attempting("r1/3")
+        gate.set_result(None)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert here.attempts.log[-1].startswith("failed 1")
+        assert not here.executor.is_attempting("r1/2")
+        running.cancel()
+        await asyncio.wait([running])
+        assert not here.executor.is_attempting("r1/2")
+
+    in_time(scenario)
+
+
+# --- limits of time
+
+
+@activity(name="flaky", timeout=0.01, retry=policy(max_attempts=2))
+async def too_slow() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def test_an_attempt_that_takes_too_long_is_a_timeout_and_may_be_repeated() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        outcome = await here.run(too_slow)
+        assert isinstance(outcome, ev.ActivityFailed)
+        assert (outcome.error.kind, outcome.attempt) == (ErrorKind.TIMEOUT, 2)
+
+    in_time(scenario)
+
+
+def test_all_attempts_and_waits_together_that_take_too_long_are_a_total_timeout() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        calls, definition = flaky(here, 99, total_timeout=100, retry=policy(max_attempts=None))
+        outcome = await here.run(definition)
+        assert isinstance(outcome, ev.ActivityFailed)
+        assert outcome.error.kind is ErrorKind.TOTAL_TIMEOUT
+        assert outcome.error.message == "all attempts together took longer than 100 s"
+        assert calls.attempts == [1, 2, 3]
+
+    in_time(scenario)
+
+
+def test_a_total_timeout_that_passes_in_backoff_is_told_when_it_passes_and_not_when_the_wait_is_over() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        _, definition = flaky(here, 99, total_timeout=100, retry=policy(initial=600))
+        running = asyncio.ensure_future(here.executor.run_activity(request(definition), here.attempts))
+        while len(here.attempts.log) < 2:
+            await asyncio.sleep(0)
+        here.clock.advance(100)
+        outcome = await running
+        assert isinstance(outcome, ev.ActivityFailed)
+        assert outcome.error.kind is ErrorKind.TOTAL_TIMEOUT
+
+    in_time(scenario)
+
+
+def test_a_total_timeout_counts_from_the_schedule_downtime_included() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        calls, definition = flaky(here, 0, total_timeout=50)
+        outcome = await here.run(definition, scheduled_at=at(10), attempt=2)
+        assert isinstance(outcome, ev.ActivityFailed)
+        assert (outcome.error.kind, calls.attempts, here.attempts.log) == (ErrorKind.TOTAL_TIMEOUT, [], [])
+
+    in_time(scenario)
+
+
+def test_waiting_for_room_counts_towards_the_total_timeout() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        calls, definition = flaky(here, 0, total_timeout=50)
+
+        async def takes_long() -> None:
+            here.clock.advance(1_000)
+
+        here.attempts.on_started = takes_long
+        outcome = await here.executor.run_activity(request(definition), here.attempts)
+        assert isinstance(outcome, ev.ActivityFailed)
+        assert (outcome.error.kind, calls.attempts) == (ErrorKind.TOTAL_TIMEOUT, [])
+        assert here.executor.try_reserve(request(definition).command)
+
+    in_time(scenario)
+
+
+def test_room_that_was_reserved_is_given_back_if_time_is_over() -> None:
+    async def scenario() -> None:
+        here = Executing(max_concurrency=1)
+        _, definition = flaky(here, 0, total_timeout=50)
+        command = request(definition).command
+        assert here.executor.try_reserve(command)
+        await here.run(definition, scheduled_at=at(10), started=True)
+        assert here.executor.try_reserve(command)
+
+    in_time(scenario)
+
+
+# --- the rest of the protocol
+
+
+def test_a_timer_returns_when_its_instant_has_come() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        timer = asyncio.ensure_future(here.executor.start_timer(cmd.StartTimer(key=key.Timer(0), fire_at=at(160))))
+        await asyncio.sleep(0)
+        here.clock.advance(59.999)
+        await asyncio.sleep(0)
+        assert not timer.done()
+        here.clock.advance(0.001)
+        await timer
+
+    in_time(scenario)
+
+
+def test_waiting_for_a_signal_looks_at_the_inbox_at_once() -> None:
+    here = Executing()
+    here.executor.await_signal(cmd.AwaitSignal(key=key.Signal("go", 0)))
+    assert here.looks == 1
+
+
+def test_an_activity_without_a_definition_is_nonsense() -> None:
+    with pytest.raises(HistoryShapeError, match="'flaky' has no definition"):
+        Executing().executor.try_reserve(request(None).command)
+
+
+def test_heartbeat_details_of_an_earlier_attempt_reach_the_next_one() -> None:
+    async def scenario() -> None:
+        here = Executing()
+
+        @activity(name="flaky")
+        async def tells() -> Any:
+            return activity_info().heartbeat_details
+
+        outcome = await here.run(tells, heartbeat=raw({"row": 7}))
+        assert isinstance(outcome, ev.ActivityCompleted)
+        assert outcome.result == raw({"row": 7})
+
+    in_time(scenario)
