@@ -12,6 +12,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 MOST_THREADS = 64
@@ -112,10 +113,8 @@ class DaemonThreads:
                 outcome = Outcome(error=error)
             with self._lock:
                 self._idle += 1
-            try:
+            with suppress(RuntimeError):  # the loop is closed: the run went on without this function
                 loop.call_soon_threadsafe(_deliver, future, outcome)
-            except RuntimeError:
-                pass  # the loop is closed: the run went on without this function
             del function, context, loop, future, outcome
 
 
