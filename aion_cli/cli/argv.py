@@ -82,8 +82,8 @@ def hoist(argv: Sequence[str], grammar: Grammar) -> Hoisted:
         position += 1 + takes_next
         if kind is _Kind.GLOBAL and position > len(argv):
             incomplete = pieces.pop()
-        if kind is _Kind.GLOBAL:
-            front += pieces
+        if kind is _Kind.GLOBAL or (kind is _Kind.OPTION and command is None):
+            front += pieces  # what is no global option stays in front, for Typer to refuse
         elif kind is _Kind.ARGUMENT and command is None:
             command = pieces[0]
             own_valued = grammar.commands.get(command, frozenset())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aion_cli.cli.argv import Grammar, hoist
@@ -43,6 +43,7 @@ def test_global_options_come_first_wherever_they_were_typed(typed: str, read: st
         "run order -- -o json",
         "run order --unknown -x",
         "run order -px=1",
+        "--id run",
     ],
 )
 def test_what_is_not_a_global_option_stays_where_it_was(typed: str) -> None:
@@ -114,6 +115,7 @@ def test_an_option_without_its_value_does_not_take_the_double_dash_for_it() -> N
 
 
 @given(st.lists(st.sampled_from([*WORDS, "-qv", "--"])))
+@example(["--id", "run", "-1"])
 def test_hoisting_twice_is_hoisting_once(typed: list[str]) -> None:
     once = hoist(typed, GRAMMAR).argv
     assert hoist(once, GRAMMAR).argv == once
