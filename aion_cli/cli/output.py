@@ -16,7 +16,6 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
 import msgspec
@@ -142,8 +141,7 @@ def _never() -> bool:
     return False
 
 
-@dataclass
-class _Muting:
+class _Muting(msgspec.Struct):
     is_muted: Callable[[], bool] = _never
 
 
@@ -159,8 +157,7 @@ class StdoutClosedError(Exception):
     """Whoever read our stdout is gone, as in `aion list | head -1`. Ends the process as it ends other tools."""
 
 
-@dataclass
-class _Stdout:
+class _Stdout(msgspec.Struct):
     """The real stdout. fd: None if the process was started without one. documents: how many were written."""
 
     fd: int | None = 1

@@ -7,7 +7,7 @@ its own where there is hardly any; in a pipe nothing is cut. All cells pass thro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aion_cli.cli.terminal import cell_width, shortened, visible
 
@@ -18,8 +18,7 @@ _DIM = "\x1b[2m"
 _RESET = "\x1b[0m"
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """width: least width in terminal columns; a longer cell takes what it needs. right: aligned to the right."""
 
     title: str
@@ -27,8 +26,7 @@ class Column:
     right: bool = False
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """paint: an escape sequence that colours it, or nothing."""
 
     text: str

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import msgspec
@@ -105,8 +104,7 @@ class RunSummary(msgspec.Struct, frozen=True):
         return min((wait.deadline for wait in self.waiting if wait.deadline is not None), default=None)
 
 
-@dataclass(slots=True)
-class _Ask:
+class _Ask(msgspec.Struct):
     """A command that takes time. ended_seq: 0 while it is open. ended_by_code: the code itself cancelled it."""
 
     seq: int

@@ -10,15 +10,14 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _PACKAGE = "aion_cli"
 _DECORATOR = "workflow"
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A workflow in a file. name: as registered. function: its name in the module. line: of its `def`."""
 
     file: Path
