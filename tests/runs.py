@@ -46,7 +46,7 @@ class SetClock(WallClock):
     def set(self, present: int) -> None:
         """Set the clock, forward or back, to microseconds since the epoch."""
         self.present = present
-        if self._loop is not None and self._waiters:
+        if self._loop is not None and self._waiters and not self._loop.is_closed():
             self._set_alarm(self._loop)
 
     def pass_s(self, seconds: float) -> None:

@@ -268,7 +268,8 @@ class InProcessExecutor:
         return min(wakes_at, clock.parse_instant(request.scheduled_at) + round(total_s * _MICROSECONDS))
 
     def _elapsed_s(self, request: ActivityRequest) -> float:
-        return (self._clock.micros() - clock.parse_instant(request.scheduled_at)) / _MICROSECONDS
+        # Not below 0: a clock that was set back gives nobody more time than there is.
+        return max(0, self._clock.micros() - clock.parse_instant(request.scheduled_at)) / _MICROSECONDS
 
     def _limit(self, definition: ActivityDefinition[..., Any], request: ActivityRequest) -> Limit | None:
         """Return the nearer of the limits of one attempt and of what is left for all of them."""
