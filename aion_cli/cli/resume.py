@@ -117,6 +117,7 @@ def _run(settings: Settings, request: ResumeRequest, folder: HistoriesFolder, lo
             listener=view.on_events,
             notice=output.warn,
             settings=RunSettings(grace_s=request.grace_s, stop_when_blocked=True),
+            past_listener=None if settings.quiet else view.on_replayed,
         )
         runner = LocalRuns(shop).runner(started.workflow_id)
         return drive(

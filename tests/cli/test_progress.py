@@ -305,3 +305,19 @@ def test_without_a_terminal_the_lines_are_plain_and_rich_is_not_loaded(project: 
         "false\n",
         "r  order started\nr  step (0) started\nr  step (0) completed\nr  completed\n",
     )
+
+
+@pytest.mark.parametrize("line", [("run", "order", "--id", "r"), ("resume", "r")])
+def test_an_activity_that_is_done_again_after_a_crash_has_its_name(project: Project, line: tuple[str, ...]) -> None:
+    project.write("""
+        @activity
+        async def step() -> None: ...
+
+        @workflow
+        async def order() -> None:
+            await step()
+    """)
+    assert project.here("run", "order", "--id", "r").code == 0
+    path = project.history("r")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+    assert project.here(*line).stderr.splitlines()[0] == "r  step (0) started, attempt 2"
