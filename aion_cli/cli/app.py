@@ -163,7 +163,10 @@ def replay(
         typer.Argument(metavar="RUN...", help="Ids, .jsonl files, globs, or folders with all that is in them."),
     ],
     workflow: Annotated[
-        str | None, typer.Option("--workflow", metavar="TARGET", help="The code, where it can't be found by itself.")
+        str | None,
+        typer.Option(
+            "--workflow", metavar="TARGET", help="The code, if it can't be found; of a file.py, the recorded workflow."
+        ),
     ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="SEQ", help="Replay up to this event.")] = None,
     expect_head: Annotated[
@@ -185,9 +188,9 @@ def replay(
 ) -> int:
     """Audit histories against today's code.
 
-    Nothing is touched or written, and no lock is taken. Stdout gets one line a history: clean (closed), open (clean so
-    far), diverged, damaged, missing, or not replayed where there is no code for it. With -o json it is one array, with
-    -o jsonl one object a line.
+    Nothing is touched, no lock is taken, and only --junit writes a file. Stdout gets one line a history: clean
+    (closed), open (clean so far), diverged, damaged, missing, or not replayed where there is no code for it. With
+    -o json it is one array, with -o jsonl one object a line.
 
     Exit code: 5 if a file is damaged or lacks the head of --expect-head, else 4 if code and history part, else 7 if
     there is no such run, else 0.
@@ -227,7 +230,9 @@ def signal(
     ] = None,
     parameters: Annotated[
         list[str] | None,
-        typer.Option("-p", metavar="KEY=TEXT", help="With --start, one field of it; KEY:=JSON for other than text."),
+        typer.Option(
+            "-p", metavar="KEY=TEXT", help="With --start, one field of it; KEY:=JSON for other than text. Repeat."
+        ),
     ] = None,
 ) -> int:
     """Deliver a message to a run.

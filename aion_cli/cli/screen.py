@@ -31,6 +31,7 @@ from aion_cli.core import events as ev
 _TICK_S = 0.125
 _PAUSE_S = 0.03
 _MOST_PENDING = 10_000
+_USUAL_SIZE = (80, 24)
 _COLOR_SEQUENCE = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
@@ -129,7 +130,8 @@ class LiveLines:
             self._relay.drain()
             lines, self._pending = self._pending, []
         with _gone_terminal_ignored():
-            self._console.size = os.get_terminal_size(self._console.file.fileno())
+            columns, rows = os.get_terminal_size(self._console.file.fileno())
+            self._console.size = (columns or _USUAL_SIZE[0], rows or _USUAL_SIZE[1])  # a pseudo-terminal may have none
             if lines:
                 self._console.print(*lines, sep="\n", soft_wrap=True)  # draws what is in flight below it as well
             else:

@@ -136,3 +136,9 @@ def test_a_damaged_run_is_exit_code_5(orders: Project) -> None:
     path = orders.history("order-1")
     path.write_bytes(path.read_bytes().replace(b'"receipt-A1"', b'"receipt-A2"'))
     assert untouched(orders, "run", "order", "--id", "order-1", "--dry-run")[0] == 5
+
+
+def test_both_ways_to_look_are_explained(project: Project) -> None:
+    shown = " ".join(project.here("run", "--help").stdout.split())
+    assert "--dry-run Check target, id and input, print what would be done, and do nothing." in shown
+    assert "--audit Replay it at the end under other hash seeds; exit 4 if a replay diverges." in shown

@@ -235,6 +235,14 @@ def test_a_narrow_terminal_gets_no_line_that_wraps(project: Project) -> None:
         assert aion.end()[0] == 0
 
 
+def test_a_terminal_that_does_not_know_its_size_is_taken_for_a_usual_one(project: Project) -> None:
+    project.write(BUSY)
+    with OnTerminal(project, "run", "busy", "--id", "b", width=0, height=0) as aion:
+        aion.until(lambda screen: len(in_flight(screen)) == 5)
+        (project.root / "go").touch()
+        assert aion.end()[0] == 0
+
+
 def test_an_interruption_leaves_the_terminal_as_it_was(project: Project) -> None:
     project.write(BUSY)
     with OnTerminal(project, "run", "busy", "--id", "b") as aion:

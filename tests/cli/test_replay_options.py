@@ -458,3 +458,10 @@ def test_a_long_history_is_read_no_further_than_matching_needs(
     found = auditor.audit(named, lambda event, _: ahead.append(readers[0].head.seq - event.seq))
     assert (found.error, len(ahead)) == (None, 102)
     assert max(ahead) <= 1
+
+
+def test_every_option_is_explained(project: Project) -> None:
+    shown = project.here("replay", "--help").stdout
+    for option in ("--workflow", "--to", "--expect-head", "--step", "--hash-seeds", "--junit", "--github"):
+        assert f"  {option} " in shown
+    assert "Exit code: 5" in shown
