@@ -517,15 +517,31 @@ class LiveRun:
         return scheduled is not None and self.executor.is_attempting(self.identity.stable_id(scheduled))
 
     async def _wind_down(self) -> None:
-        """Cancel what still runs, and wait for it no longer than grace. Nothing of it is recorded."""
+        """Stop what still runs, and wait for it no longer than grace. Nothing of it is recorded here.
+
+        Children go on as long as that if they were told to end as well; others are suspended. All else is cancelled.
+        """
         self._waits = self._execution.waits()
         for leg in [*self._legs, *self._held]:
             leg.handoff.close()
         current = asyncio.current_task()
         tasks = {task for task in [*self._tasks.values(), *self._stray_tasks] if task is not current}
         tasks |= {task for task in (self._suspension, self._deadline) if task is not None}
-        for task in tasks:
+        children = self._leave_children() if self._terminal is not None else set[asyncio.Task[Any]]()
+        for task in tasks - children:
             if not task.cancelling():  # a second time would cut short the cleaning up that the first one began
                 task.cancel()
         await self._patience.until_cleaned_up(tasks)
+        self._suspend_children()
+        await self._patience.until_cleaned_up([task for task in children if not task.done()])
         self._execution.close()
+
+    def _leave_children(self) -> set[asyncio.Task[Any]]:
+        """Suspend the children that the end of this run does not end; returns the tasks of all."""
+        running = {key: task for key, task in self._tasks.items() if isinstance(key, correlation.Child)}
+        for key in running:
+            child = self._children[key]
+            stays_open = child.event.parent_close is ev.ParentClose.ABANDON
+            if stays_open or isinstance(self._terminal, ev.WorkflowContinuedAsNew):
+                self.executor.suspend_child(child)
+        return set(running.values())

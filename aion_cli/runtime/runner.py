@@ -6,6 +6,7 @@ not: the boundary (`runtime.handoff`), the pump (`runtime.live`), children (`run
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -86,11 +87,20 @@ class Runner:
         Raises OwnedElsewhereError, NonDeterminismError (nothing was appended), DamagedHistoryError, StoreError …
         """
         shop, workflow_id = self._shop, started.workflow_id
-        with take(shop.folder, workflow_id, self._role, wait_s=BRIEF_OWNER_WAIT_S):
-            end = await self._follow(definition, self._find_or_create(started))
+        try:
+            with take(shop.folder, workflow_id, self._role, wait_s=BRIEF_OWNER_WAIT_S):
+                end = await self._follow(definition, self._find_or_create(started))
+        except asyncio.CancelledError:
+            self._drain(workflow_id)
+            raise
         if end.closed_by is None:
-            drain_unowned(shop.folder, workflow_id, role=self._role, clock=shop.clock, notice=shop.notice)
+            self._drain(workflow_id)
         return end
+
+    def _drain(self, workflow_id: str) -> None:
+        """Record what came as this process let go of an open run."""
+        shop = self._shop
+        drain_unowned(shop.folder, workflow_id, role=self._role, clock=shop.clock, notice=shop.notice)
 
     def _find_or_create(self, started: ev.WorkflowStarted) -> RunLocation:
         folder = self._shop.folder

@@ -1,0 +1,435 @@
+"""Children: recorded before they start, attached again, told when their parent ends; and signals to other runs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from aion_cli import ActivityError, ChildError, ContinueAsNew, Signal, activity, send_signal, start_child, workflow
+from aion_cli.core import events as ev
+from aion_cli.core.events import ErrorKind
+from aion_cli.core.status import RunStatus
+from aion_cli.errors import NonDeterminismError
+from aion_cli.runtime.ownership import Role, take
+from aion_cli.runtime.runner import Runner
+from tests.builders import cancel_requested, child, ended, raw, signal, started
+from tests.runtime.shop import Shop, interrupt
+
+CALLS: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def no_calls() -> None:
+    CALLS.clear()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path / "histories")
+
+
+@activity
+async def note(what: str) -> str:
+    CALLS.append(what)
+    return what
+
+
+go = Signal("go", int)
+
+
+@workflow
+async def ship(sku: str) -> str:
+    return await note(f"ship {sku}")
+
+
+@workflow
+async def ship_when_told(sku: str) -> str:
+    try:
+        await go.receive()
+        return await note(f"ship {sku}")
+    except asyncio.CancelledError:
+        await note(f"unpack {sku}")
+        raise
+
+
+@workflow
+async def order(sku: str) -> str:
+    parcel = await ship(sku)
+    await note(f"bill {parcel}")
+    return parcel
+
+
+@workflow
+async def order_slowly(sku: str) -> str:
+    try:
+        return await ship_when_told(sku)
+    except ChildError as error:
+        return f"{error.type}: {error.message}"
+
+
+CHILD = "order-1.1-2"
+
+
+# --- a child is a run
+
+
+def test_a_child_has_a_history_of_its_own_that_names_who_asked(shop: Shop) -> None:
+    assert shop.run(order, "A1").status is RunStatus.COMPLETED
+    assert CALLS == ["ship A1", "bill ship A1"]
+    assert shop.names()[1:3] == ["ChildWorkflowStarted", "ChildWorkflowCompleted"]
+    first = shop.events(CHILD)[0]
+    assert first.parent == ev.ParentRef("order-1", shop.events()[0].run_id, 2)
+    assert (first.workflow_type, first.input) == ("ship", raw("A1"))
+    assert shop.names(CHILD)[-1] == "WorkflowCompleted"
+    take(shop.folder, CHILD, Role.RUN).release()
+
+
+def test_a_child_is_recorded_by_its_parent_before_it_exists(shop: Shop) -> None:
+    shop.run(order, "A1")
+    recorded = shop.told.index(("order-1", "ChildWorkflowStarted"))
+    assert recorded < shop.told.index((CHILD, "WorkflowStarted"))
+
+
+def test_a_child_that_fails_is_a_child_error_without_the_childs_traceback(shop: Shop) -> None:
+    @activity
+    async def loses() -> None:
+        raise LookupError("it is gone")
+
+    @workflow
+    async def careless() -> None:
+        await loses()
+
+    @workflow
+    async def parent() -> list[str]:
+        try:
+            await careless()
+        except ChildError as error:
+            return [error.type, error.message]
+        return []
+
+    shop.run(parent)
+    assert shop.events()[-1].result == raw(["LookupError", "it is gone"])
+    assert shop.events()[2].error.traceback == ""
+    assert shop.events(CHILD)[-1].error.traceback
+
+
+def test_a_child_may_have_an_id_of_its_own_and_go_on_beside_its_parent(shop: Shop) -> None:
+    @workflow
+    async def parent() -> list[str]:
+        handles = [await start_child(ship, sku, id=f"parcel-{sku}") for sku in ("A", "B")]
+        return [await handle for handle in handles]
+
+    shop.run(parent)
+    assert shop.ids() == ["order-1", "parcel-A", "parcel-B"]
+    assert shop.events()[-1].result == raw(["ship A", "ship B"])
+
+
+def test_grandchildren_are_found_too(shop: Shop) -> None:
+    @workflow
+    async def middle(sku: str) -> str:
+        return await ship(sku)
+
+    @workflow
+    async def top() -> str:
+        return await middle("A1")
+
+    shop.run(top)
+    assert shop.ids() == ["order-1", "order-1.1-2", "order-1.1-2.1-2"]
+
+
+def test_a_child_that_continues_as_new_is_followed_to_its_end(shop: Shop) -> None:
+    @workflow
+    async def counts_down(n: int) -> str:
+        if n:
+            raise ContinueAsNew(n - 1)
+        return await note("down")
+
+    @workflow
+    async def parent() -> str:
+        return await counts_down(2)
+
+    shop.run(parent)
+    assert shop.events()[-1].result == raw("down")
+    assert shop.names(CHILD, 3)[-1] == "WorkflowCompleted"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected", "event"),
+    [
+        (cancel_requested(), "CancelledError: the child workflow was cancelled", "ChildWorkflowCancelled"),
+        (ev.WorkflowTerminated(reason="enough"), "WorkflowTerminated: enough", "ChildWorkflowFailed"),
+    ],
+    ids=["cancelled", "terminated"],
+)
+def test_how_a_child_ended_arrives_at_its_parent(shop: Shop, message: ev.Event, expected: str, event: str) -> None:
+    async def meanwhile(runner: Runner) -> None:
+        await shop.until(CHILD, ev.WorkflowStarted)
+        shop.send(message, CHILD)
+
+    shop.run(order_slowly, "A1", meanwhile=meanwhile)
+    assert shop.events()[-1].result == raw(expected)
+    assert shop.names()[2] == event
+
+
+def test_a_child_that_took_too_long_arrives_as_a_failure_of_that_kind(shop: Shop) -> None:
+    shop.write(started("A1"), child(0, "ship_when_told", "A1", CHILD))
+    parent = ev.ParentRef("order-1", "r1", 2)
+    shop.write(started("A1", parent=parent), ev.WorkflowTimedOut(timeout_s=5.0), workflow_id=CHILD)
+    shop.run(order_slowly)
+    error = shop.events()[2].error
+    assert (error.kind, error.type, error.message) == (ErrorKind.TIMEOUT, "WorkflowTimedOut", "took longer than 5 s")
+
+
+# --- whose id it is
+
+
+@pytest.mark.parametrize(
+    "parent", [None, ev.ParentRef("order-1", "r1", 99), ev.ParentRef("order-1", "other", 2), ev.ParentRef("x", "r1", 2)]
+)
+def test_a_history_that_names_another_asker_is_never_attached(shop: Shop, parent: ev.ParentRef | None) -> None:
+    shop.write(started("A1"), child(0, "ship_when_told", "A1", CHILD))
+    shop.write(started("A1", parent=parent), workflow_id=CHILD)
+    before = shop.path(CHILD).read_bytes()
+    shop.run(order_slowly)
+    assert shop.events()[2].error.type == "ChildIdTaken"
+    assert shop.path(CHILD).read_bytes() == before
+    assert CALLS == []
+
+
+def test_an_id_that_differs_from_another_only_in_case_is_refused(shop: Shop) -> None:
+    @workflow
+    async def parent() -> str:
+        try:
+            return await (await start_child(ship, "A1", id="Parcel"))
+        except ChildError as error:
+            return error.type
+
+    shop.write(started(), workflow_id="parcel")
+    shop.run(parent)
+    assert shop.events()[-1].result == raw("ChildIdRefused")
+
+
+# --- going on
+
+
+def test_a_child_is_attached_again_after_its_parent_was_interrupted(shop: Shop) -> None:
+    async def meanwhile(runner: Runner) -> None:
+        await shop.until(CHILD, ev.WorkflowStarted)
+        interrupt(runner)
+
+    assert shop.run(order_slowly, "A1", meanwhile=meanwhile).closed_by is None
+    assert shop.names(CHILD) == ["WorkflowStarted"]
+    take(shop.folder, CHILD, Role.RUN).release()
+    shop.send(signal("go", 1), CHILD)
+    assert shop.run(order_slowly).status is RunStatus.COMPLETED
+    assert CALLS == ["ship A1"]
+    assert shop.names() == ["WorkflowStarted", "ChildWorkflowStarted", "ChildWorkflowCompleted", "WorkflowCompleted"]
+
+
+def test_a_recorded_child_without_a_history_is_started_under_its_recorded_id(shop: Shop) -> None:
+    shop.write(started("A1"), child(0, "ship", "A1", "parcel-7"))
+    shop.run(order)
+    assert CALLS == ["ship A1", "bill ship A1"]
+    assert shop.events("parcel-7")[0].parent == ev.ParentRef("order-1", "r1", 2)
+
+
+def test_a_child_that_ended_while_nobody_looked_is_recorded_and_not_run_again(shop: Shop) -> None:
+    shop.write(started("A1"), child(0, "ship_when_told", "A1", CHILD))
+    shop.write(
+        started("A1", parent=ev.ParentRef("order-1", "r1", 2)), ev.WorkflowTerminated(reason="r"), workflow_id=CHILD
+    )
+    shop.run(order_slowly)
+    assert shop.events()[-1].result == raw("WorkflowTerminated: r")
+    assert CALLS == []
+
+
+def test_a_child_that_diverges_stops_its_parent_here_with_the_childs_history_named(shop: Shop) -> None:
+    shop.write(started("A1"), child(0, "ship", "A1", CHILD))
+    shop.write(started("A1", parent=ev.ParentRef("order-1", "r1", 2)), ended("something else"), workflow_id=CHILD)
+    with pytest.raises(NonDeterminismError) as caught:
+        shop.run(order)
+    assert (caught.value.workflow_id, caught.value.where) == (CHILD, (str(shop.path(CHILD)),))
+    assert shop.names() == ["WorkflowStarted", "ChildWorkflowStarted"]
+
+
+def test_a_child_that_another_process_owns_is_watched_until_it_can_be_had(shop: Shop) -> None:
+    shop.write(started("A1"), child(0, "ship", "A1", CHILD))
+    elsewhere = take(shop.folder, CHILD, Role.RUN)
+
+    async def meanwhile(runner: Runner) -> None:
+        await asyncio.sleep(0.05)
+        assert CALLS == []
+        elsewhere.release()
+
+    assert shop.run(order, meanwhile=meanwhile).status is RunStatus.COMPLETED
+    assert CALLS == ["ship A1", "bill ship A1"]
+
+
+def test_a_parent_whose_child_waits_for_a_signal_is_blocked(shop: Shop) -> None:
+    end = shop.until_blocked(order_slowly, "A1")
+    assert (end.status, [wait.name for wait in end.waiting]) == (RunStatus.WAITING, [CHILD])
+    shop.send(signal("go", 1), CHILD)
+    assert shop.run(order_slowly).status is RunStatus.COMPLETED
+
+
+# --- cancelling and closing
+
+
+def test_cancelling_the_await_asks_the_child_which_may_clean_up(shop: Shop) -> None:
+    @workflow
+    async def gives_up() -> str:
+        task = asyncio.create_task(ship_when_told("A1"))
+        await go.receive()
+        task.cancel()
+        await stop.receive()
+        return "done"
+
+    stop = Signal("stop", int)
+
+    async def meanwhile(runner: Runner) -> None:
+        await shop.until(CHILD, ev.WorkflowStarted)
+        shop.send(signal("go", 1))
+        await shop.until(CHILD, ev.WorkflowCancelled)
+        shop.send(signal("stop", 1, "s2"))
+
+    assert shop.run(gives_up, meanwhile=meanwhile).status is RunStatus.COMPLETED
+    assert CALLS == ["unpack A1"]
+    asked = shop.events()[3]
+    assert isinstance(asked, ev.ChildCancelRequested)
+    request = next(event for event in shop.events(CHILD) if isinstance(event, ev.WorkflowCancelRequested))
+    assert request.request_id == f"{shop.events()[0].run_id}/{asked.seq}"
+    assert "ChildWorkflowCancelled" not in shop.names()
+
+
+def parent_that_leaves(parent_close: str) -> object:
+    @workflow
+    async def leaves() -> str:
+        await start_child(ship_when_told, "A1", parent_close=parent_close)  # pyright: ignore[reportArgumentType] - one of the three
+        await go.receive()
+        return "done"
+
+    return leaves
+
+
+@pytest.mark.parametrize(
+    ("parent_close", "ends_with", "calls"),
+    [
+        ("cancel", "WorkflowCancelled", ["unpack A1"]),
+        ("terminate", "WorkflowTerminated", []),
+        ("abandon", "WorkflowStarted", []),
+    ],
+)
+def test_an_open_child_is_dealt_with_when_its_parent_ends(
+    shop: Shop, parent_close: str, ends_with: str, calls: list[str]
+) -> None:
+    async def meanwhile(runner: Runner) -> None:
+        await shop.until(CHILD, ev.WorkflowStarted)
+        shop.send(signal("go", 1))
+
+    shop.run(parent_that_leaves(parent_close), meanwhile=meanwhile)  # pyright: ignore[reportArgumentType] - a workflow
+    assert shop.names()[-1] == "WorkflowCompleted"
+    assert (shop.names(CHILD)[-1], CALLS) == (ends_with, calls)
+
+
+@pytest.mark.parametrize("parent_close", ["cancel", "terminate"])
+def test_what_an_open_child_is_told_is_accepted_before_the_end_of_its_parent_is_written(
+    shop: Shop, parent_close: str
+) -> None:
+    async def meanwhile(runner: Runner) -> None:
+        await shop.until(CHILD, ev.WorkflowStarted)
+        shop.send(signal("go", 1))
+
+    shop.run(parent_that_leaves(parent_close), meanwhile=meanwhile)  # pyright: ignore[reportArgumentType] - a workflow
+    told = next(e for e in shop.events(CHILD) if isinstance(e, ev.WorkflowCancelRequested | ev.WorkflowTerminated))
+    assert told.reason == "its parent ended"
+
+
+@pytest.mark.parametrize("parent_close", ["cancel", "terminate", "abandon"])
+def test_a_child_that_was_recorded_as_its_parent_ended_is_started_all_the_same(shop: Shop, parent_close: str) -> None:
+    @workflow
+    async def leaves() -> str:
+        await start_child(ship_when_told, "A1", parent_close=parent_close)  # pyright: ignore[reportArgumentType] - one of the three
+        return "done"
+
+    shop.run(leaves)
+    assert shop.names() == ["WorkflowStarted", "ChildWorkflowStarted", "WorkflowCompleted"]
+    expected = {
+        "cancel": "WorkflowCancelRequested",
+        "terminate": "WorkflowTerminated",
+        "abandon": "WorkflowStarted",
+    }
+    assert shop.names(CHILD)[-1] == expected[parent_close]
+
+
+def test_a_parent_that_continues_as_new_closes_no_child(shop: Shop) -> None:
+    @workflow
+    async def again(n: int) -> int:
+        if n:
+            await start_child(ship_when_told, "A1", id="parcel")
+            await go.receive()
+            raise ContinueAsNew(n - 1)
+        return n
+
+    async def meanwhile(runner: Runner) -> None:
+        await shop.until("parcel", ev.WorkflowStarted)
+        shop.send(signal("go", 1))
+
+    shop.run(again, 1, meanwhile=meanwhile)
+    assert shop.names("parcel") == ["WorkflowStarted"]
+    assert CALLS == []
+
+
+# --- signals to other runs
+
+
+@workflow
+async def tells(target: str) -> str:
+    try:
+        await send_signal(target, go, 7)
+    except ActivityError as error:
+        return error.type
+    return "sent"
+
+
+def test_a_signal_to_another_run_is_in_its_history_once_it_is_sent(shop: Shop) -> None:
+    shop.write(started("A1"), workflow_id="parcel")
+    shop.run(tells, "parcel")
+    assert shop.events()[-1].result == raw("sent")
+    arrived = shop.events("parcel")[-1]
+    assert (arrived.name, arrived.payload) == ("go", raw(7))
+    assert arrived.signal_id == f"{shop.events()[0].run_id}/2"
+
+
+def test_a_send_that_a_crash_cut_off_is_repeated_and_arrives_once(shop: Shop) -> None:
+    shop.write(started("A1"), workflow_id="parcel")
+    requested = ev.SignalSendRequested(ordinal=0, target_workflow_id="parcel", name="go", payload=raw(7))
+    shop.write(started("parcel"), requested)
+    shop.send(ev.SignalReceived(name="go", payload=raw(7), signal_id="r1/2"), "parcel")
+    shop.run(tells)
+    assert shop.names() == ["WorkflowStarted", "SignalSendRequested", "SignalSent", "WorkflowCompleted"]
+    assert shop.names("parcel") == ["WorkflowStarted", "SignalReceived"]
+
+
+def test_a_signal_to_nobody_or_to_a_closed_run_is_an_error_of_the_send(shop: Shop) -> None:
+    shop.run(tells, "nobody")
+    assert shop.events()[-1].result == raw("NoSuchRunError")
+    shop.write(started("A1"), ended("r"), workflow_id="closed")
+    shop.run(tells, "closed", workflow_id="order-2")
+    assert shop.events("order-2")[-1].result == raw("WrongStateError")
+
+
+def test_a_run_can_signal_itself_its_parent_and_its_child(shop: Shop) -> None:
+    @workflow
+    async def chatty() -> int:
+        handle = await start_child(ship_when_told, "A1", id="parcel")
+        await send_signal("parcel", go, 1)
+        await send_signal("order-1", go, 5)
+        await handle
+        return await go.receive()
+
+    shop.run(chatty)
+    assert shop.events()[-1].result == raw(5)
+    assert msgspec.json.decode(shop.events("parcel")[-1].result) == "ship A1"
