@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from binascii import hexlify
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, get_args
 
@@ -131,9 +132,28 @@ def decode_event(line: bytes) -> Any:
         event = _decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _explained(line, error) from error
-    if type(event) is ev.WorkflowStarted and event.format > ev.FORMAT:
-        raise UnknownLineError(f"it has format {event.format}, this aion reads up to {ev.FORMAT}")
+    check = _CHECKS.get(type(event))
+    if check is not None:
+        check(event)
     return event
+
+
+def _check_format(event: ev.WorkflowStarted) -> None:
+    if event.format > ev.FORMAT:
+        raise UnknownLineError(f"it has format {event.format}, this aion reads up to {ev.FORMAT}")
+
+
+def _check_due(event: ev.TimerStarted | ev.ActivityFailed) -> None:
+    due = event.fire_at if isinstance(event, ev.TimerStarted) else event.next_attempt_at
+    if due is not None and not is_instant(due):
+        raise BadLineError(f"its time {due!r} is no instant")
+
+
+_CHECKS: dict[Any, Callable[[Any], None]] = {
+    ev.WorkflowStarted: _check_format,
+    ev.TimerStarted: _check_due,
+    ev.ActivityFailed: _check_due,
+}
 
 
 def _explained(line: bytes, error: Exception) -> BadLineError:

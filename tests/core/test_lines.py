@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from aion_cli.core import events as ev
 from aion_cli.core import lines
-from aion_cli.core.lines import BadLineError, LineChain, UnknownLineError, encode_line
+from aion_cli.core.lines import BadLineError, LineChain, UnknownLineError, decode_event, encode_line
 from aion_cli.errors import PayloadError
 from tests.storage import at, completed, scheduled, signal, started
 
@@ -202,3 +203,18 @@ def timed(data: list[bytes]) -> float:
     begun = time.perf_counter()
     read_all(data)
     return time.perf_counter() - begun
+
+
+@pytest.mark.parametrize("due", ["soon", "", "2026-13-01T09:30:00.000000Z", "\x1b[2J"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"type":"TimerStarted","seq":2,"recorded_at":"2026-03-01T09:30:00.000000Z","timer_id":0,"fire_at":DUE}',
+        '{"type":"ActivityFailed","seq":2,"recorded_at":"2026-03-01T09:30:00.000000Z","activity_id":0,"attempt":1,'
+        '"error":{"kind":"error","type":"E","message":""},"next_attempt_at":DUE}',
+    ],
+    ids=["timer", "retry"],
+)
+def test_an_event_that_is_due_at_no_instant_is_refused(line: str, due: str) -> None:
+    with pytest.raises(BadLineError, match="is no instant"):
+        decode_event(line.replace("DUE", json.dumps(due)).encode())
