@@ -532,8 +532,11 @@ class LiveRun:
             if not task.cancelling():  # a second time would cut short the cleaning up that the first one began
                 task.cancel()
         await self._patience.until_cleaned_up(tasks)
-        self._suspend_children()
-        await self._patience.until_cleaned_up([task for task in children if not task.done()])
+        if left := [task for task in children if not task.done()]:
+            self._patience.hurry()
+            for task in left:
+                task.cancel()
+            await self._patience.until_cleaned_up(left)
         self._execution.close()
 
     def _leave_children(self) -> set[asyncio.Task[Any]]:

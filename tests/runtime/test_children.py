@@ -13,6 +13,7 @@ from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind
 from aion_cli.core.status import RunStatus
 from aion_cli.errors import NonDeterminismError
+from aion_cli.runtime.endings import RunSettings
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.runner import Runner
 from tests.builders import cancel_requested, child, ended, raw, signal, started
@@ -332,6 +333,31 @@ def test_an_open_child_is_dealt_with_when_its_parent_ends(
     shop.run(parent_that_leaves(parent_close), meanwhile=meanwhile)  # pyright: ignore[reportArgumentType] - a workflow
     assert shop.names()[-1] == "WorkflowCompleted"
     assert (shop.names(CHILD)[-1], CALLS) == (ends_with, calls)
+
+
+def test_a_child_that_takes_longer_to_end_than_grace_stays_open_with_what_it_was_told(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "histories", settings=RunSettings(grace_s=0.05))
+
+    @workflow
+    async def never_ends() -> None:
+        try:
+            await go.receive()
+        finally:
+            await asyncio.sleep(86_400)
+
+    @workflow
+    async def leaves() -> str:
+        await start_child(never_ends)
+        await go.receive()
+        return "done"
+
+    async def meanwhile(runner: Runner) -> None:
+        await shop.until(CHILD, ev.WorkflowStarted)
+        shop.send(signal("go", 1))
+
+    assert shop.run(leaves, meanwhile=meanwhile).status is RunStatus.COMPLETED
+    assert shop.names(CHILD) == ["WorkflowStarted", "WorkflowCancelRequested", "TimerStarted"]
+    take(shop.folder, CHILD, Role.RUN).release()
 
 
 @pytest.mark.parametrize("parent_close", ["cancel", "terminate"])
