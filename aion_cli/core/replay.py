@@ -79,15 +79,19 @@ class Replay:
         goes_on: the run goes live afterwards. Then what the code prints and logs as the last event is applied is not
         held back: that step is new, or a crash cut it off.
         """
+        at, last = self._at, self.execution.started
         with self.execution.stepping_often():
             while (event := self._cursor.advance()) is not None:
+                last = event
+                at.events += 1
                 self.execution.replaying = not goes_on or self._cursor.peek() is not None
                 self._pass(event)
                 command = self._matched.pop(event.seq, None)
                 if observer is not None:
                     observer(event, command)
+        at.last_seq, at.recorded_at = last.seq, last.recorded_at
         self.execution.replaying = not goes_on
-        return self._at
+        return at
 
     def _pass(self, event: ev.Event) -> None:
         self._note(event)
@@ -96,10 +100,10 @@ class Replay:
                 if self._cursor.skipped_command:
                     raise self._not_asked_for(event)
             case EventClass.EXECUTOR:
-                self.resolver.observe(event)
+                self.resolver.observe_outcome(event)
                 self._apply(event)
             case EventClass.PROGRESS:
-                self.resolver.observe(event)
+                self.resolver.observe_progress(event)
             case EventClass.OUTSIDE:
                 self._apply(event)
             case EventClass.NOTE:
@@ -111,9 +115,6 @@ class Replay:
             raise HistoryShapeError(
                 f"event {event.seq} ({type(event).__name__}) stands after the run was closed at {at.closed_by.seq}"
             )
-        at.last_seq = event.seq
-        at.recorded_at = event.recorded_at
-        at.events += 1
         if type(event) in _CHANGING_THE_RUN:
             self._note_change(event)
 

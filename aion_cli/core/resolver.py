@@ -63,14 +63,19 @@ class Resolver:
     def observe(self, event: ev.Event) -> None:
         """Note what an event says about half-done work, as the driver passes it."""
         if event_class(event) is EventClass.EXECUTOR:
-            key = correlation.key_of(event)
-            if key is not None:
-                self._begun.pop(key, None)
-                self._lasting.pop(key, None)
+            self.observe_outcome(event)
         else:
-            self._observe_progress(event)
+            self.observe_progress(event)
 
-    def _observe_progress(self, event: ev.Event) -> None:
+    def observe_outcome(self, event: ev.Event) -> None:
+        """Note that what an executor event answers is no longer half done."""
+        key = correlation.key_of(event)
+        if key is not None:
+            self._begun.pop(key, None)
+            self._lasting.pop(key, None)
+
+    def observe_progress(self, event: ev.Event) -> None:
+        """Note how far an attempt has got."""
         match event:
             case ev.ActivityStarted(activity_id=n, attempt=attempt):
                 self._progress(correlation.Activity(n), attempts=attempt, next_attempt_at=None)
@@ -102,7 +107,7 @@ class Resolver:
         Reads on to the end of history in search of the answer, so it is for commands at the boundary and for short
         histories; the replay driver uses `match`.
         """
-        if isinstance(command, cmd.AwaitSignal | cmd.AwaitChild):
+        if isinstance(command, cmd.LEAVING_NO_EVENT):
             return self._answer(command.key)
         if isinstance(command, cmd.BEGINNING) and command.key in self._begun:
             return self._answer(command.key)
