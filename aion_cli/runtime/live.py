@@ -277,22 +277,24 @@ class LiveRun:
         for reply, stamped in replies:
             if not reply.done():
                 reply.set_result(stamped)
+        began_activity = False
         for leg in legs:
-            self._launch(leg)
+            began_activity |= self._launch(leg) and isinstance(leg.command, cmd.RunActivity)
         self._patience.stir()
         if self._terminal is not None:
             self._finish(self._terminal)
-        else:
+        elif not began_activity:  # which looks itself when it lands
             self._loop.call_soon(self.check_quiet)
 
-    def _launch(self, leg: _Leg) -> None:
+    def _launch(self, leg: _Leg) -> bool:
+        """Let a leg act, if it is to; returns whether it does."""
         if isinstance(leg.command, _EFFECTS):
             if not self._is_to_start(leg.command):
                 leg.handoff.close()
-                return
+                return False
             if self._paused and not isinstance(leg.command, cmd.StartTimer):
                 self._held.append(leg)
-                return
+                return False
         task = self._loop.create_task(leg.handoff)
         if isinstance(leg.command, _EFFECTS):
             self._tasks[leg.command.key] = task
@@ -301,12 +303,13 @@ class LiveRun:
         else:
             self._stray_tasks.add(task)
         task.add_done_callback(lambda done: self._landed(leg.command, done))
+        return True
 
     def _is_to_start(self, command: cmd.AnyCommand) -> bool:
         """A recorded child or send goes on even if code waits for it no more; nothing else does."""
         if self._execution.phase is not Phase.RUNNING or self._stopping:
             return False
-        return isinstance(command, cmd.SpawnChild | cmd.SendSignal) or self._execution.is_awaited(command)
+        return self._execution.is_awaited(command) or isinstance(command, cmd.SpawnChild | cmd.SendSignal)
 
     def _landed(
         self, command: cmd.AnyCommand, task: asyncio.Task[HandoffOutcome.Resolved | HandoffOutcome.WorkflowCompleted]
@@ -317,6 +320,7 @@ class LiveRun:
             self._due_at.pop(command.key, None)
         self._stray_tasks.discard(task)
         if task.cancelled():
+            self.check_quiet()
             return
         error = task.exception()
         if error is not None:
@@ -326,7 +330,7 @@ class LiveRun:
         outcome = task.result()
         if isinstance(outcome, HandoffOutcome.WorkflowCompleted):
             self._finish(outcome.event)
-        elif not self._end.done():
+        else:
             self.check_quiet()
 
     def _finish(self, event: ev.Event) -> None:

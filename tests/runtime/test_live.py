@@ -796,6 +796,37 @@ def test_a_run_with_an_activity_in_flight_or_in_backoff_is_not_blocked() -> None
     live(scenario)
 
 
+def test_a_run_is_blocked_once_an_activity_that_it_gave_up_has_cleaned_up() -> None:
+    @workflow
+    async def gives_up_one() -> int:
+        given_up = asyncio.create_task(charge("a"))
+        await go.receive()
+        given_up.cancel()
+        return await stop.receive()
+
+    async def scenario() -> None:
+        here = Live(gives_up_one, started(), settings=RunSettings(stop_when_blocked=True))
+        cleaned = asyncio.Event()
+
+        async def cleans_up(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
+            del log
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await cleaned.wait()
+            return ev.ActivityCompleted(activity_id=0, attempt=request.attempt, result=raw(None))
+
+        here.executor.outcomes["charge"] = cleans_up
+        task = await here.begin()
+        here.mailbox.put(signal("go", 1))
+        await settle()
+        assert not here.run.is_blocked
+        cleaned.set()
+        assert await asyncio.wait_for(task, 10) == Suspended(SuspendReason.BLOCKED)
+
+    live(scenario)
+
+
 def test_a_run_whose_child_is_blocked_is_blocked() -> None:
     @workflow
     async def waits_for_child() -> str:
