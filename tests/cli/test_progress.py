@@ -163,7 +163,11 @@ BUSY = r"""
     @activity
     def runs() -> None:
         until("go")
-        subprocess.run("echo from a process; echo err from a process >&2; printf 'no end'", shell=True)
+        subprocess.run("echo from a process; echo err from a process >&2", shell=True)
+
+    @activity
+    async def ends() -> None:
+        subprocess.run("printf 'no end'", shell=True)
 
     @activity
     async def logs() -> None:
@@ -185,6 +189,7 @@ BUSY = r"""
     async def busy() -> list[int]:
         await logs()
         a, b, c, _, _ = await asyncio.gather(prints(1), prints(2), child(), flaky(), runs())
+        await ends()
         return [a, b, c]
 """
 

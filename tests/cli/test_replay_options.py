@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
+import sys
 import xml.etree.ElementTree as Xml
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +23,7 @@ from aion_cli.runtime.files import Files
 from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.reading import HistoryReader
 from tests.builders import completed, ended, history, scheduled, started
-from tests.cli.support import Project
+from tests.cli.support import Project, environment
 
 ORDER = """
     @activity
@@ -426,6 +429,47 @@ def test_replay_leaves_everything_as_it_was_and_takes_no_lock(orders: Project) -
     before = orders.snapshot(), sorted(orders.root.rglob("*"))
     assert orders.here("replay", "histories", "--step").code == 0
     assert (orders.snapshot(), sorted(orders.root.rglob("*"))) == before
+
+
+WATCHED = """
+import os, sys
+
+def hook(event, args):
+    if event == "open":
+        writes = args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    else:
+        changes = ("os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.utime")
+        processes = ("subprocess.Popen", "os.fork", "os.exec", "os.posix_spawn", "os.system", "os.kill")
+        writes = event.startswith(("socket.", "fcntl.")) or event in changes + processes
+    if writes:
+        seen.append(f"{event} {args!r}")
+
+seen = []
+sys.addaudithook(hook)
+from aion_cli.__main__ import main
+code = main()
+print(*seen, sep="\\n", file=sys.stderr, end="")
+sys.exit(code)
+"""
+
+
+def test_nothing_is_opened_to_write_and_no_process_lock_or_socket_is_touched(orders: Project) -> None:
+    change(orders, 'note(f"charge {sku}")', 'open("touched", "w")')
+    hostile = started("A1", workflow_id="../../etc", workflow_type="os:system")
+    write(orders.history("hostile"), hostile, scheduled(0, "charge", {"$blob": "sha256:" + "0" * 64, "size": 9}))
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, "replay", "histories", "nope", "--step", "-o", "json", "--github"],
+        cwd=orders.root,
+        env=environment({"PYTHONDONTWRITEBYTECODE": "1"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 5
+    assert {each["verdict"] for each in json.loads(done.stdout)} == {"clean", "open", "missing", "damaged"}
+    assert [
+        line for line in done.stderr.splitlines() if line.startswith(("open ", "os.", "subp", "sock", "fcntl"))
+    ] == []
 
 
 def test_a_long_history_is_read_no_further_than_matching_needs(
