@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
+from aion_cli.cli import output
+from aion_cli.cli.durations import format_duration
 from aion_cli.cli.leaving import departure
 from aion_cli.cli.output import ExitCode
 from aion_cli.runtime.endings import SuspendReason
@@ -27,6 +29,7 @@ _STOPS = {
 }
 _MARGIN_S = 2.0
 _REPORT_S = 5.0
+_SILENCE_S = 0.2
 
 
 class Stoppable(Protocol):
@@ -125,6 +128,13 @@ class _Signals:
         departure.leave_within(wait_s + _MARGIN_S, code, self._last_words)
         if self._stoppable.is_live:
             self._loop.call_soon_threadsafe(self._stoppable.suspend, reason)
+            if self._seen == 1:
+                self._loop.call_soon_threadsafe(self._loop.call_later, _SILENCE_S, self._say_why_it_takes_time)
         else:
             # It replays, or waits for the owner lock, and looks at this before it goes live.
             self._stoppable.suspend(reason)
+
+    def _say_why_it_takes_time(self) -> None:
+        if self._seen == 1:
+            grace = format_duration(self._grace_s)
+            output.warn(f"stopping: what is in flight has {grace} to end; interrupt again to stop at once")

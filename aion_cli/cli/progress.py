@@ -16,6 +16,7 @@ from aion_cli.cli.late import late
 from aion_cli.cli.sentences import Sentences
 from aion_cli.cli.settings import Settings
 from aion_cli.core import events as ev
+from aion_cli.core.status import Waiting
 
 
 class ProgressView(Protocol):
@@ -44,6 +45,30 @@ def progress_view(settings: Settings) -> ProgressView:
         return _PlainLines()
     view: ProgressView = late("screen").LiveLines(settings)
     return view
+
+
+class SignalWaits:
+    """Says which signals a run waits for, once for each wait: waiting for somebody must not look like hanging."""
+
+    def __init__(self, settings: Settings, workflow_id: str) -> None:
+        self._settings = settings
+        self._workflow_id = workflow_id
+        self._said: list[Waiting] = []
+
+    def on_quiet(self, runner: Waiter) -> None:
+        """Look at what a run waits for, of which only signals and timers are left."""
+        waits = runner.awaited_signals()
+        for wait in waits:
+            if wait not in self._said:
+                place = f" ({wait.where})" if wait.where else ""
+                output.say(self._settings, f"{self._workflow_id}  waits for signal {wait.name}{place}")
+        self._said = waits
+
+
+class Waiter(Protocol):
+    """A run that can say which signals it waits for."""
+
+    def awaited_signals(self) -> list[Waiting]: ...
 
 
 def _is_terminal() -> bool:

@@ -16,7 +16,7 @@ from aion_cli.cli.chosen import ChosenRun, choose_run
 from aion_cli.cli.driving import drive
 from aion_cli.cli.ends import report_end, say_interrupted
 from aion_cli.cli.late import late
-from aion_cli.cli.progress import ProgressView, progress_view
+from aion_cli.cli.progress import ProgressView, SignalWaits, progress_view
 from aion_cli.cli.requests import RunRequest
 from aion_cli.cli.settings import Settings
 from aion_cli.cli.telling import connect_output
@@ -56,7 +56,7 @@ def run_command(settings: Settings, request: RunRequest) -> int:
     else:
         if request.workflow_id != run.workflow_id:
             output.say(settings, f"run {run.workflow_id}")
-        end = _run(request, shop, definition, run, view, go_on)
+        end = _run(settings, request, shop, definition, run, view, go_on)
     if request.audit and end.reason not in (SuspendReason.INTERRUPTED, SuspendReason.TERMINATED):
         late("proof").audit_runs(settings, shop.folder, request.target, end.workflow_id, seen)
     return report_end(end, settings, go_on)
@@ -85,6 +85,7 @@ def _nobody(workflow_id: str, events: Sequence[ev.Event]) -> None:
 
 
 def _run(
+    settings: Settings,
     request: RunRequest,
     shop: Workshop,
     definition: WorkflowDefinition[..., Any],
@@ -94,7 +95,8 @@ def _run(
 ) -> RunEnd:
     """Run until the end, a signal to this process, or the longest wait."""
     started = shop.first_event(definition, run.workflow_id, run.input or msgspec.Raw(b"null"), tags=request.tags)
-    runner = LocalRuns(shop).runner(run.workflow_id)
+    waits = SignalWaits(settings, run.workflow_id)
+    runner = LocalRuns(shop).runner(run.workflow_id, on_quiet=None if request.until_blocked else waits.on_quiet)
 
     def last_words() -> None:
         with contextlib.suppress(Exception):

@@ -7,6 +7,7 @@ that happens to have the same id is never taken for it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -44,15 +45,23 @@ class LocalRuns:
         self._shop = shop
         self._runners: dict[str, Runner] = {}
 
-    def runner(self, workflow_id: str, *, parent_id: str | None = None) -> Runner:
-        """Make a runner for a workflow id. parent_id: who is to look again when this one is blocked."""
+    def runner(
+        self, workflow_id: str, *, parent_id: str | None = None, on_quiet: Callable[[Runner], None] | None = None
+    ) -> Runner:
+        """Make a runner for a workflow id.
 
-        def on_quiet() -> None:
+        parent_id: who is to look again when this one is blocked. on_quiet: told whenever only timers and signals can
+        move it.
+        """
+
+        def tell() -> None:
             parent = self._runners.get(parent_id or "")
             if parent is not None:
                 parent.check_quiet()
+            if on_quiet is not None:
+                on_quiet(runner)
 
-        runner = Runner(self._shop, self, on_quiet=on_quiet)
+        runner = Runner(self._shop, self, on_quiet=tell)
         self._runners[workflow_id] = runner
         return runner
 

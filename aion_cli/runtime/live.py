@@ -459,11 +459,9 @@ class LiveRun:
             return False
         if self._execution.phase is not Phase.RUNNING:
             return False
-        return all(self._is_yet_to_come(key) or self._child_is_blocked(key) for key in self._tasks)
-
-    def _is_yet_to_come(self, key: CorrelationKey) -> bool:
-        due_at = self._due_at.get(key)
-        return due_at is not None and due_at > instant(self._clock)
+        if not all(key in self._due_at or self._child_is_blocked(key) for key in self._tasks):
+            return False
+        return not self._due_at or min(self._due_at.values()) > instant(self._clock)
 
     def _child_is_blocked(self, key: CorrelationKey) -> bool:
         child = self._children.get(key)
@@ -481,6 +479,10 @@ class LiveRun:
         """Say what the code waited for when the run was suspended, with the lines where it did."""
         child_ids = {key: child.workflow_id for key, child in self._children.items()}
         return [describe_wait(wait, child_ids) for wait in self._waits]
+
+    def awaited_signals(self) -> list[Waiting]:
+        """Say which signals the code waits for now, with the lines where it does."""
+        return [describe_wait(wait, {}) for wait in self._execution.signals.waits()]
 
     def suspend(self, reason: SuspendReason) -> None:
         """Stop, leaving the run open: nothing new begins, and activities in flight get grace to finish.

@@ -19,6 +19,7 @@ from aion_cli.core import payload
 from aion_cli.core.execution import Execution
 from aion_cli.core.ids import RunName
 from aion_cli.core.replay import Boundary, Replay
+from aion_cli.core.status import Waiting
 from aion_cli.errors import NonDeterminismError, NoSuchRunError, PayloadError, WrongStateError
 from aion_cli.runtime.delivery import drain_unowned, report_torn_tail
 from aion_cli.runtime.endings import Closed, SuspendReason
@@ -74,6 +75,10 @@ class Runner:
     def is_blocked(self) -> bool:
         """Whether only timers and signals can move the run."""
         return self._live is not None and self._live.is_blocked
+
+    def awaited_signals(self) -> list[Waiting]:
+        """Say which signals the code waits for; none while it is not live."""
+        return [] if self._live is None else self._live.awaited_signals()
 
     def check_quiet(self) -> None:
         """Look again whether the run is blocked."""

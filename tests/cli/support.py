@@ -60,6 +60,7 @@ class Running:
         self.process = process
         self.pid = process.pid
         self._said = b""
+        self._is_silent = False
         self._news = threading.Condition()
         self._out = io.BytesIO()
         assert process.stdout is not None
@@ -80,13 +81,14 @@ class Running:
                 self._said += line
                 self._news.notify_all()
         with self._news:
+            self._is_silent = True
             self._news.notify_all()
 
     def until_stderr_says(self, text: str, timeout_s: float = PATIENCE_S) -> None:
         """Return when stderr has said something; fails if the process is silent for long, or ends."""
         with self._news:
-            found = self._news.wait_for(lambda: text.encode() in self._said, timeout_s)
-        assert found, f"stderr never said {text!r}, but: {self._said.decode()}"
+            self._news.wait_for(lambda: text.encode() in self._said or self._is_silent, timeout_s)
+        assert text.encode() in self._said, f"stderr never said {text!r}, but: {self._said.decode()}"
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
