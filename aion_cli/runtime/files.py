@@ -109,6 +109,7 @@ class Calls:
 
     def mkfifo(self, path: Path) -> None:
         os.mkfifo(path, FILE_MODE)
+        os.chmod(path, FILE_MODE)  # noqa: PTH101 - the umask may have taken bits away
 
     def flock(self, fd: int, operation: int) -> None:
         fcntl.flock(fd, operation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -61,5 +62,7 @@ def recorded_end(path: Path, files: Files) -> RunEnd | None:
     last = read_last_event(path, files)
     if not isinstance(last, ev.TERMINAL_EVENTS) or isinstance(last, ev.WorkflowContinuedAsNew):
         return None
-    first, *_, last = read_history(path, files)
+    events = iter(read_history(path, files))
+    first = next(events)
+    (last,) = deque(events, maxlen=1)
     return ended(first, last)

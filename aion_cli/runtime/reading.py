@@ -9,6 +9,7 @@ line is unterminated or has a zero-filled sector, and no line after it, except t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -233,7 +234,7 @@ def read_last_event(path: Path, files: Files | None = None) -> Any:
         files.close(fd)
     if event is None:
         # Not the plain case: only reading everything can tell a torn tail from damage.
-        *_, event = HistoryReader(path, files)
+        (event,) = deque(HistoryReader(path, files), maxlen=1)
     return event
 
 
@@ -247,7 +248,7 @@ def _last_event(fd: int, path: Path, files: Files) -> Any:
         if start > 0:
             lines = lines[1:]
         above = next((n for n in range(len(lines) - 2, -1, -1) if ends_batch(lines[n])), None)
-        if above is not None or start == 0 or window > 2 * MAX_BATCH:
+        if above is not None or start == 0 or window >= 2 * MAX_BATCH:
             break
         window *= 8
     chain = LineChain()

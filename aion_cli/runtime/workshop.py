@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ class Workshop(msgspec.Struct, frozen=True):
     settings: RunSettings = RunSettings()
     watchdog_s: float = DEFAULT_LIMIT_S
     past_listener: PastListener | None = None
-    worker: Worker = Worker(socket.gethostname(), os.getpid())
+    worker: Worker = Worker(os.uname().nodename, os.getpid())
 
     def open_replay(self, location: RunLocation, definition: WorkflowDefinition[..., Any]) -> Replay:
         """Read a history, verified on the way, into a replay of a definition."""
