@@ -58,7 +58,10 @@ def drain_unowned(folder: HistoriesFolder, workflow_id: str, *, role: Role, cloc
     Looks once more after letting go of the run: what was accepted meanwhile found it owned.
     """
     inbox = Inbox(folder, workflow_id)
-    while inbox.names():
+    before: list[str] = []
+    # What is still there after it was looked at is none of a closed run's business.
+    while (names := inbox.names()) != before:
+        before = names
         try:
             ownership = take(folder, workflow_id, role)
         except OwnedElsewhereError:
