@@ -60,7 +60,7 @@ def drain_unowned(folder: HistoriesFolder, workflow_id: str, *, role: Role, cloc
     inbox = Inbox(folder, workflow_id)
     before: list[str] = []
     # What is still there after it was looked at is none of a closed run's business.
-    while (names := inbox.names()) != before:
+    while (names := inbox.names()) and names != before:
         before = names
         try:
             ownership = take(folder, workflow_id, role)

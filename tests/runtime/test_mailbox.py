@@ -38,6 +38,10 @@ class Listening:
             await asyncio.sleep(0.001)
 
 
+def no_doorbell(inbox: Inbox) -> None:
+    """What a folder gives that cannot hold a FIFO."""
+
+
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(30):
@@ -67,7 +71,7 @@ def test_a_ring_is_noticed_without_waiting_for_the_next_look(
 
 def test_without_a_doorbell_looking_alone_is_enough(folder: HistoriesFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.001)
-    monkeypatch.setattr(Inbox, "open_doorbell", lambda _: None)
+    monkeypatch.setattr(Inbox, "open_doorbell", no_doorbell)
 
     async def scenario() -> None:
         here = Listening(folder)
