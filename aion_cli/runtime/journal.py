@@ -142,6 +142,7 @@ class JsonlStore:
         self, path: Path, fd: int, head: Head, files: Files, durability: Durability, set_aside: SetAside | None = None
     ) -> None:
         self.path = path
+        self._place = files.at(path)
         self.set_aside = set_aside
         self._fd = fd
         self._head = head
@@ -219,7 +220,7 @@ class JsonlStore:
 
     def _require_untouched(self) -> None:
         """Raise unless the name still stands for the open file, with the bytes that were appended and no others."""
-        found = self._files.look(self.path)
+        found = self._files.look(self._place)
         if found is not None and found.identity == self._identity and found.size == self._head.size:
             return
         self._refusal = "something else changed it"
