@@ -416,7 +416,7 @@ def seen_by(value_type: Any, value: Any, seen: list[object]) -> Any:
     return workflow(name="looks")(looks), arrives
 
 
-@pytest.mark.parametrize(("value_type", "value"), VALUES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("value_type", "value"), VALUES, ids=[str(value_type) for value_type, _ in VALUES])
 def test_what_code_sees_live_is_what_it_sees_on_every_replay(shop: Shop, value_type: Any, value: Any) -> None:
     live: list[object] = []
     definition, arrives = seen_by(value_type, value, live)
@@ -471,7 +471,7 @@ def test_a_shell_step_is_recorded_with_its_output(shop: Shop) -> None:
         (ev.WorkflowTerminated(), RunStatus.TERMINATED),
         (ev.WorkflowTimedOut(timeout_s=5), RunStatus.TIMED_OUT),
     ],
-    ids=lambda value: str(value)[:24],
+    ids=["completed", "terminated", "timed out"],
 )
 def test_an_end_of_any_kind_is_found_again(shop: Shop, last: ev.Event, status: RunStatus) -> None:
     shop.write(started("A1"), scheduled(0, "charge", "A1"), completed(0, "r"), signal("go", 1), last)
