@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as Xml
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,74 +15,17 @@ from aion_cli.cli import audit
 from aion_cli.cli.code import CodeFinder
 from aion_cli.cli.named import named_histories
 from aion_cli.cli.settings import Settings
-from aion_cli.core.events import Event
-from aion_cli.core.lines import ZERO_DIGEST, encode_line
 from aion_cli.runtime.files import Files
 from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.reading import HistoryReader
-from tests.builders import completed, ended, history, scheduled, started
+from tests.builders import completed, ended, scheduled, started
+from tests.cli.audited import change, damage, orders_in, write
 from tests.cli.support import Project, environment
-
-ORDER = """
-    @activity
-    async def charge(sku: str) -> str:
-        note(f"charge {sku}")
-        return f"receipt-{sku}"
-
-    @activity
-    async def bill(sku: str) -> str:
-        return f"bill-{sku}"
-
-    go = Signal("go", bool)
-
-    @workflow
-    async def order(sku: str) -> str:
-        return await charge(sku)
-
-    @workflow
-    async def basket(skus: list[str]) -> int:
-        for sku in skus:
-            await order(sku)
-        return len(skus)
-
-    @workflow
-    async def waits() -> bool:
-        return await go.receive()
-"""
 
 
 @pytest.fixture
 def orders(project: Project) -> Project:
-    """Three runs: two that are closed, and one that waits."""
-    project.write(ORDER)
-    for n, sku in ((1, "A1"), (2, "B2")):
-        assert project.here("run", "order", "--id", f"order-{n}", "--input", f'"{sku}"').code == 0
-    assert project.here("run", "waits", "--id", "waits-1", "--until-blocked").code == 3
-    return project
-
-
-def change(project: Project, old: str, new: str) -> None:
-    """Change the code of the workflows."""
-    path = project.root / "workflows/order.py"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
-def damage(path: Path, line: int) -> None:
-    lines = path.read_bytes().splitlines(keepends=True)
-    lines[line - 1] = lines[line - 1].replace(b'"seq"', b'"sqe"')
-    path.write_bytes(b"".join(lines))
-
-
-def write(path: Path, *events: Event) -> None:
-    """Write a history."""
-    digest, lines = ZERO_DIGEST, b""
-    for event in history(*events):
-        line, digest = encode_line(event, digest)
-        lines += line
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(lines)
+    return orders_in(project)
 
 
 def test_many_runs_get_a_line_each_in_the_order_they_were_named(orders: Project) -> None:
@@ -111,82 +52,6 @@ def test_json_is_one_array_and_jsonl_one_object_a_line(orders: Project) -> None:
         ("order-1", "histories/order-1.jsonl", "clean", None),
         ("waits-1", "histories/waits-1.jsonl", "open", None),
     ]
-
-
-def test_a_folder_means_all_that_is_below_it_but_nothing_in_hidden_folders(orders: Project) -> None:
-    assert orders.here("run", "basket", "--id", "basket-1", "--input", '["C3"]').code == 0
-    write(orders.root / "histories/golden/old.jsonl", started("A1"))
-    write(orders.root / "histories/.aion/torn/order-1.jsonl", started("A1"))
-    (orders.root / "histories/notes.txt").write_text("not a history")
-    done = orders.here("replay", "histories")
-    assert (done.code, done.stderr) == (0, "")
-    assert [line.split()[1] for line in done.stdout.splitlines()] == [
-        "histories/basket-1.1-2.jsonl" if name == "child" else f"histories/{name}.jsonl"
-        for name in ("basket-1", "child", "order-1", "order-2", "waits-1", "golden/old")
-    ]
-
-
-def test_continuations_come_in_the_order_of_their_numbers(project: Project) -> None:
-    project.write(ORDER)
-    for name in ("order-1@10", "order-1@2", "order-1"):
-        write(project.history(name), started("A1"))
-    done = project.here("replay", "histories/")
-    assert [line.split()[1] for line in done.stdout.splitlines()] == [
-        f"histories/{name}.jsonl" for name in ("order-1", "order-1@2", "order-1@10")
-    ]
-
-
-def test_a_file_in_a_folder_that_holds_no_run_yet_is_mentioned_and_no_verdict(orders: Project) -> None:
-    orders.history("empty").touch()
-    done = orders.here("replay", "histories")
-    assert (done.code, done.stderr) == (0, "histories/empty.jsonl holds no run yet\n")
-    assert "empty" not in done.stdout
-    assert orders.here("replay", "histories/empty.jsonl").code == 7
-
-
-@pytest.mark.parametrize("folder", ["bare", "only-an-empty-file"])
-def test_a_folder_without_a_run_is_no_such_run(project: Project, folder: str) -> None:
-    (project.root / "bare").mkdir()
-    (project.root / "only-an-empty-file").mkdir()
-    (project.root / "only-an-empty-file/x.jsonl").touch()
-    assert project.here("replay", folder).code == 7
-
-
-def test_a_folder_that_cannot_be_read_does_not_pass_for_an_empty_one(
-    orders: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (orders.root / "histories/closed").mkdir()
-    scandir = os.scandir
-
-    def refusing(path: str) -> Iterator[os.DirEntry[str]]:
-        if str(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refusing)
-    done = orders.here("replay", "histories")
-    assert (done.code, done.stderr) == (10, "error[storage]: cannot list histories/closed: Permission denied\n")
-    assert "not replayed  histories/closed" in done.stdout
-
-
-def test_globs_match_ids_of_runs_and_paths(orders: Project) -> None:
-    assert [line.split()[1] for line in orders.here("replay", "order-*").stdout.splitlines()] == ["order-1", "order-2"]
-    paths = orders.here("replay", "hist*/order-[12].jsonl", "**/waits*.jsonl").stdout.splitlines()
-    assert [line.split()[1] for line in paths] == [
-        f"histories/{name}.jsonl" for name in ("order-1", "order-2", "waits-1")
-    ]
-
-
-def test_a_glob_that_matches_nothing_is_missing(orders: Project) -> None:
-    done = orders.here("replay", "nope-*")
-    assert (done.code, done.stdout.split()[:2]) == (7, ["missing", "nope-*"])
-    assert "no run and no .jsonl file matches" in done.stderr
-
-
-def test_an_id_wins_over_a_folder_of_that_name_and_a_slash_means_the_folder(orders: Project) -> None:
-    (orders.root / "order-1").mkdir()
-    assert orders.here("replay", "order-1").stdout.startswith("clean     order-1 ")
-    assert orders.here("replay", "order-1/").code == 7
 
 
 def test_the_first_divergence_is_explained_and_the_others_have_their_line(orders: Project) -> None:
