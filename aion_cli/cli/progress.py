@@ -103,10 +103,11 @@ class _PlainLines:
         self._sentences = Sentences()
 
     def on_events(self, workflow_id: str, events: Sequence[ev.Event]) -> None:
-        for event in events:
-            sentence = self._sentences.say(workflow_id, event)
-            if sentence is not None:
-                output.warn(f"{workflow_id}  {sentence}")
+        # One write for what one commit brings: this is on the way of every step.
+        sentences = [self._sentences.say(workflow_id, event) for event in events]
+        lines = [f"{workflow_id}  {sentence}" for sentence in sentences if sentence is not None]
+        if lines:
+            output.warn("\n".join(lines))
 
     def on_replayed(self, workflow_id: str, event: ev.Event) -> None:
         self._sentences.learn(workflow_id, event)

@@ -43,7 +43,9 @@ class Sentences:
 
     def say(self, workflow_id: str, event: ev.Event) -> str | None:
         """Say what an event means, and learn from it. None for one that is of no interest."""
-        said = self._activity_says(workflow_id, event) or self._child_says(workflow_id, event) or _run_says(event)
+        said = None
+        if not isinstance(event, ev.ActivityScheduled):
+            said = self._activity_says(workflow_id, event) or self._child_says(workflow_id, event) or _run_says(event)
         self.learn(workflow_id, event)
         return said
 

@@ -21,6 +21,8 @@ _UNSAFE_IN_JSON = re.compile(f"[{_UNSAFE_CLASS}]")
 
 def visible(text: str) -> str:
     r"""Return one line in which nothing can steer a terminal; a newline or carriage return shows as `\n` or `\r`."""
+    if text.isascii() and text.isprintable():
+        return text
     return _UNSAFE.sub(_escape, text)
 
 
