@@ -134,9 +134,13 @@ class Inbox:
         last = read_last_event(self._folder.latest(self.workflow_id).path, self._files)
         # A run that continues as new is only between two files: what arrives belongs to the next.
         if isinstance(last, ev.TERMINAL_EVENTS) and not isinstance(last, ev.WorkflowContinuedAsNew):
+            again = (
+                "start a new run under another id"
+                if isinstance(last, ev.WorkflowCompleted)
+                else f"open it again with: aion reopen {self.workflow_id}"
+            )
             raise WrongStateError(
-                f"{self.workflow_id} is closed: its history ends with {type(last).__name__}",
-                hint="a failed, cancelled or terminated run can be opened again with `aion reopen`",
+                f"{self.workflow_id} is closed: its history ends with {type(last).__name__}", hint=again
             )
         if names and names[-1].endswith(f"-{_TERMINATE}.json"):
             raise WrongStateError(f"{self.workflow_id} is being terminated")

@@ -352,6 +352,17 @@ def test_what_a_history_names_is_not_imported_from_outside_of_the_project(tmp_pa
     assert not list(tmp_path.rglob("imported"))
 
 
+def test_a_file_outside_of_the_project_runs_where_it_is_named_and_is_asked_for_where_it_is_not(tmp_path: Path) -> None:
+    outside = Project(tmp_path / "outside").write("@workflow\nasync def far() -> str: return 'far'\n", "far.py")
+    project = Project(tmp_path / "project")
+    project.root.mkdir()
+    assert project.here("run", "../outside/far.py", "--id", "f", "-q") == (0, '"far"\n', "")
+    assert project.events("f")[0].definition.file == str(outside)
+    done = project.here("replay", "f")
+    assert (done.code, "hint: name it: --workflow TARGET" in done.stderr) == (2, True)
+    assert project.here("replay", "f", "--workflow", "../outside/far.py").code == 0
+
+
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
 
 

@@ -145,9 +145,22 @@ def test_a_signal_to_a_closed_run_is_exit_code_8(project: Project) -> None:
     before = project.snapshot()
     done = project.here("signal", "box", "go", "1")
     assert (done.code, done.stdout) == (8, "")
-    assert done.stderr.startswith("error[wrong-state]: box is closed: its history ends with WorkflowCompleted\n")
+    assert done.stderr == (
+        "error[wrong-state]: box is closed: its history ends with WorkflowCompleted\n"
+        "  hint: start a new run under another id\n"
+    )
     assert project.here("signal", "box", "go", "1", "-o", "json").document["code"] == "wrong-state"
     assert project.snapshot() == before
+
+
+def test_a_signal_to_a_run_that_was_cancelled_says_how_to_open_it_again(project: Project) -> None:
+    start(project, 1)
+    assert project.here("cancel", "box", "-q").code == 0
+    assert project.here("run", "inbox", "--id", "box", "-q").code == 9
+    done = project.here("signal", "box", "go", "1")
+    assert (done.code, done.stderr.splitlines()[1]) == (8, "  hint: open it again with: aion reopen box")
+    assert project.here("reopen", "box", "-q").code == 0
+    send(project, "go", "1")
 
 
 def test_a_signal_to_no_run_is_exit_code_7(project: Project) -> None:
