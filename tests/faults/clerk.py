@@ -20,11 +20,13 @@ from aion_cli.runtime.inbox import Inbox, MessageId, drain, message_id
 from aion_cli.runtime.journal import JsonlStore
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.recorder import Recorder, stamped_from_start
-from tests.faults.promises import Ended, durable, is_announced
-from tests.faults.scenes import RUN, SIZES, Machine, Shell
-from tests.storage import at, completed, scheduled, signal, started
+from aion_cli.runtime.wall import WallClock, instant
+from tests.faults.promises import DEADLOCKED, BrokenPromise, Ended, durable, is_announced
+from tests.faults.scenes import RUN, SIZES, Machine, Shell, unlike_any
+from tests.storage import completed, scheduled, signal, started
 
 FILE = f"{RUN}.jsonl"
+_MOST_ROUNDS = 20
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -36,11 +38,15 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class ClerkScene:
-    """A run of so many tasks, with signals while it is owned and while it is not."""
+    """A run of so many tasks, with signals while it is owned and while it is not.
 
-    def __init__(self, tasks: list[Task], early: int) -> None:
+    early: signals before the first task. repeats: signals that were accepted are sent again all the same.
+    """
+
+    def __init__(self, tasks: list[Task], early: int, *, repeats: bool = False) -> None:
         self.tasks = tasks
         self.early = early
+        self.repeats = repeats
 
     @classmethod
     def random(cls, rng: random.Random, length: int) -> ClerkScene:
@@ -48,7 +54,7 @@ class ClerkScene:
         tasks = [
             Task(rng.choice(SIZES) + rng.randrange(40), rng.choice((1, 2, 3)), rng.randrange(2)) for _ in range(length)
         ]
-        return cls(tasks, rng.randrange(2))
+        return cls(tasks, rng.randrange(2), repeats=rng.random() < 0.5)
 
     @property
     def expected(self) -> str:
@@ -64,7 +70,7 @@ class ClerkScene:
                 shell.signal(RUN, "early", n, f"early-{n}")
             self.work(machine, shell, tasks=len(self.tasks))
 
-        return Shell(machine).script(commands)
+        return Shell(machine, repeats=self.repeats).script(commands)
 
     def recover(self, machine: Machine) -> list[StoreError]:
         """Own the run and drain its inbox; see Scene."""
@@ -86,19 +92,19 @@ class ClerkScene:
         inbox = Inbox(folder, RUN)
         known: set[MessageId] = {found for event in events if (found := message_id(event)) is not None}
         closed = isinstance(events[-1], ev.TERMINAL_EVENTS)
-        drain(inbox, recorder, known, at(1), closed=closed)
+        drain(inbox, recorder, known, now(), closed=closed)
         done = sum(isinstance(event, ev.ActivityCompleted) for event in events)
         for n, task in enumerate(self.tasks[:tasks]):
             if n < done:
                 continue
             if not is_announced(machine.histories()[FILE], n, None):
-                recorder.append([scheduled(n)], at(2))  # a crash left its batch without its end
+                recorder.append([scheduled(n)], now())  # a crash left its batch without its end
             shell.took_effect(FILE, n)
             for number in range(task.signals):
                 self._signal_late(shell, n, number)
-            drain(inbox, recorder, known, at(2))
+            drain(inbox, recorder, known, now())
             extra = [signal(f"extra-{n}-{k}", b'"%b"' % (b"y" * task.size)) for k in range(task.lines - 1)]
-            recorder.append([completed(n, b'"%b"' % (b"x" * task.size)), *extra, scheduled(n + 1)], at(3))
+            recorder.append([completed(n, msgspec.json.encode(unlike_any(task.size))), *extra, scheduled(n + 1)], now())
             machine.remember(durable(FILE, machine.histories()[FILE]))
         if tasks and not closed:
             self._close(inbox, recorder, known)
@@ -110,15 +116,21 @@ class ClerkScene:
         shell.persist(lambda: shell.signal(RUN, "late", number, f"late-{task}-{number}"))
 
     def _close(self, inbox: Inbox, recorder: Recorder, known: set[MessageId]) -> None:
-        while True:
+        for _ in range(_MOST_ROUNDS):
             with inbox.locked():
                 if not inbox.list():
-                    recorder.append([ev.WorkflowCompleted(result=msgspec.Raw(self.expected.encode()))], at(4))
+                    recorder.append([ev.WorkflowCompleted(result=msgspec.Raw(self.expected.encode()))], now())
                     return
-            drain(inbox, recorder, known, at(4))
+            drain(inbox, recorder, known, now())
+        raise BrokenPromise(DEADLOCKED, "the inbox never got empty")
 
     def __repr__(self) -> str:
-        return f"ClerkScene({self.tasks}, {self.early})"
+        return f"ClerkScene({self.tasks}, {self.early}, repeats={self.repeats})"
+
+
+def now() -> str:
+    """The present as an instant: what is done twice is not the same the second time."""
+    return instant(WallClock())
 
 
 def _open(folder: HistoriesFolder) -> JsonlStore:
@@ -127,4 +139,4 @@ def _open(folder: HistoriesFolder) -> JsonlStore:
         folder.latest(RUN)
         return JsonlStore.open_to_write(path, folder.files)
     except NoSuchRunError:
-        return JsonlStore.create(path, stamped_from_start([started(RUN), scheduled(0)], at(0)), folder.files)
+        return JsonlStore.create(path, stamped_from_start([started(RUN), scheduled(0)], now()), folder.files)

@@ -6,7 +6,20 @@ import pytest
 
 from tests.faults.model import small_limits
 from tests.faults.promises import BrokenPromise
-from tests.faults.tally import Tally
+from tests.faults.tally import TORTURE, Tally
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "torture: left to `make torture`, which sets AION_TORTURE=1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `make torture` has the time and the rights for."""
+    if TORTURE:
+        return
+    left_out = [item for item in items if item.get_closest_marker("torture")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

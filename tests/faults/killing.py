@@ -161,6 +161,10 @@ class RealMachine:
         """Enter something in the ledger."""
         os.write(self._fd, msgspec.json.encode(entry) + b"\n")
 
+    def remembers(self, entry: Entry) -> bool:
+        """Whether something was entered."""
+        return msgspec.json.encode(entry) + b"\n" in self._ledger.read_bytes()
+
     def entries(self) -> list[Entry]:
         """All that the world remembers."""
         return [_LEDGER.decode(line) for line in self._ledger.read_bytes().splitlines()]

@@ -60,6 +60,10 @@ class ModelMachine:
         """Enter something in the ledger."""
         self.entries.append(entry)
 
+    def remembers(self, entry: Entry) -> bool:
+        """Whether something was entered."""
+        return entry in self.entries
+
 
 @contextmanager
 def small_limits() -> Generator[None]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import selectors
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -31,6 +33,7 @@ from aion_cli.runtime.journal import Durability
 from aion_cli.runtime.live import RunSettings
 from aion_cli.runtime.outcome import RunEnd, recorded_end
 from aion_cli.runtime.ownership import Role
+from aion_cli.runtime.wall import WallClock
 from aion_cli.runtime.workshop import Workshop
 from tests.faults.promises import (
     DEADLOCKED,
@@ -48,7 +51,6 @@ from tests.faults.promises import (
 T = TypeVar("T")
 
 RUN = "order-1"
-_EPOCH = 1_772_357_400_000_000
 _LONGEST_S = 600.0
 _PATHS = SourcePaths("/")
 
@@ -68,6 +70,10 @@ class Machine(Protocol):
 
     def remember(self, entry: Entry) -> None:
         """Enter something in the world's ledger, where no fault reaches it."""
+        ...
+
+    def remembers(self, entry: Entry) -> bool:
+        """Whether something was entered."""
         ...
 
 
@@ -98,11 +104,11 @@ told = Signal("told", int)
 
 @activity(retry=RetryPolicy(max_attempts=3, initial=0.1, jitter=0.0))
 async def work(size: int, flaky: bool = False) -> str:
-    """Have an effect; returns that many bytes. flaky: the first attempt fails."""
+    """Have an effect; returns that many bytes, never the same. flaky: the first attempt fails."""
     here().effect()
     if flaky and activity_info().attempt == 1:
         raise ValueError("not yet")
-    return "x" * size
+    return unlike_any(size)
 
 
 @activity
@@ -178,21 +184,31 @@ def expected(plan: Plan) -> str:
     return json.dumps(done)
 
 
+def unlike_any(size: int) -> str:
+    """A text of that many bytes, from 8 on: what is done twice is not the same the second time."""
+    return os.urandom(4).hex() + "x" * (size - 8)
+
+
 KINDS = ("work", "flaky", "both", "receive", "tell", "claim", "child", "sleep", "again")
-SIZES = (1, 60, 350, 600, 1100)
+SIZES = (20, 60, 350, 600, 1100)
 """Lengths of payloads: short, with a line longer than a sector, and stored as blobs."""
 
 
 class RunScene:
-    """The whole engine: a workflow is run until it is blocked, signalled, and run to its end."""
+    """The whole engine: a workflow is run until it is blocked, signalled, and run to its end.
 
-    def __init__(self, plan: Plan) -> None:
+    repeats: signals that were accepted are sent again all the same.
+    """
+
+    def __init__(self, plan: Plan, *, repeats: bool = False) -> None:
         self.plan = plan
+        self.repeats = repeats
 
     @classmethod
     def random(cls, rng: random.Random, length: int) -> RunScene:
         """A scene of so many steps."""
-        return cls(Plan([(rng.choice(KINDS), rng.choice(SIZES) + rng.randrange(40)) for _ in range(length)]))
+        steps = [(rng.choice(KINDS), rng.choice(SIZES) + rng.randrange(40)) for _ in range(length)]
+        return cls(Plan(steps), repeats=rng.random() < 0.5)
 
     @property
     def expected(self) -> str:
@@ -208,24 +224,25 @@ class RunScene:
                 shell.signal(RUN, "go", number, f"go-{number}")
             shell.run(self.plan)
 
-        return Shell(machine).script(commands)
+        return Shell(machine, repeats=self.repeats).script(commands)
 
     def recover(self, machine: Machine) -> list[StoreError]:
         """Go on with the run; see Scene."""
         return Shell(machine).script(lambda shell: shell.run(self.plan))
 
     def __repr__(self) -> str:
-        return f"RunScene(Plan({self.plan.steps}))"
+        return f"RunScene(Plan({self.plan.steps}), repeats={self.repeats})"
 
 
 class Shell:
     """Gives commands on a machine. Each command is a process of its own: what it learned about files ends with it.
 
-    refusals: what storage refused.
+    repeats: signals that were accepted are sent again. refusals: what storage refused.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, *, repeats: bool = False) -> None:
         self.machine = machine
+        self._repeats = repeats
         self.refusals: list[StoreError] = []
 
     def script(self, commands: Callable[[Shell], object]) -> list[StoreError]:
@@ -274,15 +291,19 @@ class Shell:
         try:
             return loop.run_until_complete(LocalRuns(shop).runner(RUN).run(order, started))
         finally:
+            _abandon(loop)
             _shells[:] = before
             loop.close()
 
     def signal(self, workflow_id: str, name: str, payload: int, signal_id: str) -> None:
         """`aion signal RUN NAME PAYLOAD --id ID`."""
+        accepted = Accepted(workflow_id, signal_id)
+        if self.machine.remembers(accepted) and not self._repeats:
+            return
         folder = HistoriesFolder(self.machine.root, Files(self.machine.calls()))
         event = ev.SignalReceived(name=name, payload=msgspec.Raw(b"%d" % payload), signal_id=signal_id)
-        deliver(folder, workflow_id, event, chosen_id=True, role=Role.SIGNAL, clock=_FIXED, notice=_ignore)
-        self.machine.remember(Accepted(workflow_id, signal_id))
+        deliver(folder, workflow_id, event, chosen_id=True, role=Role.SIGNAL, clock=WallClock(), notice=_ignore)
+        self.machine.remember(accepted)
 
     def is_owned(self, workflow_id: str) -> bool:
         """Whether another process is refused the run, as it must be."""
@@ -312,6 +333,18 @@ class Shell:
         for file, data in self.machine.histories().items():
             if is_run_of(file, workflow_id):
                 self.machine.remember(durable(file, data))
+
+
+def _abandon(loop: SkippingLoop) -> None:
+    """End what a run left behind that was cut off, or it would complain when it is collected."""
+    left = asyncio.all_tasks(loop)
+    if not left:
+        return
+    loop.now_s = 0.0
+    for task in left:
+        task.cancel()
+    with suppress(BaseException):
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
 
 _shells: list[Shell] = []
@@ -355,21 +388,11 @@ class SkippingClock:
 
     def __init__(self, loop: SkippingLoop) -> None:
         self._loop = loop
+        self._begun = WallClock().micros()
 
     def micros(self) -> int:
-        return _EPOCH + round(self._loop.now_s * 1_000_000)
+        return self._begun + round(self._loop.now_s * 1_000_000)
 
     async def until(self, micros: int) -> None:
         while (left := micros - self.micros()) > 0:
             await asyncio.sleep(left / 1_000_000)
-
-
-class _FixedClock:
-    def micros(self) -> int:
-        return _EPOCH
-
-    async def until(self, micros: int) -> None:
-        raise NotImplementedError
-
-
-_FIXED = _FixedClock()

@@ -22,7 +22,7 @@ KILLS = "kill -9"
 INJECTED = "errors of system calls"
 ORDERS = "interleavings"
 DAMAGED = "damaged files"
-MUTANTS = "mutants caught"
+MUTANTS_CAUGHT = "mutants caught"
 POWER_CUTS = "power cuts"
 
 _PREFIX = "fault: "
@@ -62,7 +62,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section("faults")
     injected = ", ".join(f"{counts[name]:,} {name}" for name in _FAULTS if counts[name])
     terminalreporter.line(f"faults injected {sum(counts[name] for name in _FAULTS):,} ({injected})")
-    for name in (STATES, REFUSED, ORDERS, MUTANTS):
+    for name in (STATES, REFUSED, ORDERS, MUTANTS_CAUGHT):
         if counts[name]:
             terminalreporter.line(f"{name} {counts[name]:,}")
     terminalreporter.line(", ".join(f"{name} {counts[name]}" for name in _BROKEN))

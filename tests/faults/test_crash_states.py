@@ -6,14 +6,30 @@ import random
 
 import pytest
 
+from aion_cli.runtime.files import Files
+from aion_cli.runtime.journal import JsonlStore
+from aion_cli.runtime.recorder import Recorder
+from tests import storage
 from tests.faults.clerk import ClerkScene
-from tests.faults.disk import Disk
-from tests.faults.model import ModelMachine, crashes_of, killed_at, points_of, recover, torn_tails
-from tests.faults.promises import Entry
+from tests.faults.crashes import disks_after
+from tests.faults.disk import CHANGING, Disk, Step
+from tests.faults.model import (
+    ROOT,
+    KilledError,
+    ModelMachine,
+    crashes_of,
+    killed_at,
+    points_of,
+    recover,
+    torn_tails,
+)
+from tests.faults.promises import LOST, BrokenPromise, Entry
 from tests.faults.scenes import Plan, RunScene, Scene
 from tests.faults.tally import REFUSED, STATES, TORTURE, Tally
+from tests.storage import completed, create, scheduled, started
 
 SHARDS = 4
+HISTORY = ROOT / "order-1.jsonl"
 MOST_OF_A_MOMENT = 4096 if TORTURE else 48
 RUN_STATES = (20_000 if TORTURE else 2_000) // SHARDS
 CLERK_STATES = (100_000 if TORTURE else 15_600) // SHARDS
@@ -38,10 +54,10 @@ def recovered(scene: Scene, disk: Disk, entries: list[Entry], tally: Tally) -> N
         raise
 
 
-def try_all(scene: Scene, rng: random.Random, tally: Tally) -> int:
+def try_all(scene: Scene, rng: random.Random, tally: Tally, most: int = MOST_OF_A_MOMENT) -> int:
     """Recover from every state of a scene, each once; returns how many there were."""
     machine = ModelMachine(Disk())
-    crashes = crashes_of(scene, machine, rng, MOST_OF_A_MOMENT)
+    crashes = crashes_of(scene, machine, rng, most)
     for crash in crashes:
         recovered(scene, crash.disk, machine.entries[: crash.entries], tally)
     tally.add(STATES, len(crashes))
@@ -73,10 +89,12 @@ def test_the_storage_floor_keeps_all_promises_whatever_a_power_cut_leaves(
         tried += try_all(ClerkScene.random(rng, 2 + rng.randrange(2)), rng, tally)
 
 
-def power_cut_in_recovery(scene: Scene, disk: Disk, entries: list[Entry], rng: random.Random, tally: Tally) -> int:
+def power_cut_in_recovery(
+    scene: Scene, disk: Disk, entries: list[Entry], rng: random.Random, tally: Tally, most: int = 6
+) -> int:
     """Go on with a scene, and recover from every state that a power cut may leave meanwhile."""
     machine = ModelMachine(disk, entries=list(entries))
-    crashes = crashes_of(scene, machine, rng, 6)
+    crashes = crashes_of(scene, machine, rng, most)
     for crash in crashes:
         recovered(scene, crash.disk, machine.entries[: crash.entries], tally)
     tally.add(STATES, len(crashes))
@@ -106,3 +124,54 @@ def test_a_power_cut_after_a_kill_takes_nothing_that_the_next_process_acted_on(
         for at in rng.sample(range(points_of(scene)), 4):
             machine = killed_at(scene, at)
             tried += power_cut_in_recovery(scene, machine.disk, machine.entries, rng, tally)
+
+
+def append_through_power_cuts(disk: Disk, files: Files, tally: Tally) -> None:
+    """Open a history, append one event, and open it again on every disk that a power cut may leave on the way."""
+    crashes: list[tuple[Disk, bytes]] = []
+    acknowledged = b""
+
+    def watch(step: Step) -> None:
+        if step.name in CHANGING:
+            crashes.extend((each, acknowledged) for each in disks_after(disk, random.Random(0), MOST_OF_A_MOMENT))
+
+    machine = ModelMachine(disk, watch)
+    files.calls = machine.calls()
+    store = JsonlStore.open_to_write(HISTORY, files)
+    acknowledged = machine.histories()[HISTORY.name]
+    Recorder(store).append([completed(7, b'"%b"' % (b"y" * 660))], storage.at(2))
+    acknowledged = machine.histories()[HISTORY.name]
+    watch(Step("write", ""))
+    for each, kept in crashes:
+        again = Files(ModelMachine(each).calls())
+        data = again.read_whole(HISTORY, 1 << 20) if again.look(HISTORY) else b""
+        if not data.startswith(kept):
+            raise BrokenPromise(LOST, f"the history no longer begins with {len(kept)} bytes that were acknowledged")
+        if data:
+            JsonlStore.open_to_write(HISTORY, again).close()
+    tally.add(STATES, len(crashes))
+
+
+def test_a_history_that_a_killed_process_had_just_named_stays_when_another_one_goes_on_with_it(
+    model: None, tally: Tally
+) -> None:
+    disk = Disk()
+    files = Files(ModelMachine(disk).calls())
+    files.ensure_directory(ROOT / ".aion" / "tmp", ROOT)  # by one that lives on, and need not sync it again
+
+    def die(step: Step) -> None:
+        if step == ("fsync_directory", str(ROOT), 0, step.process) and disk.find(str(HISTORY)):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        create(HISTORY, [started()], files=Files(ModelMachine(disk, die).calls()))
+    append_through_power_cuts(disk, files, tally)
+
+
+def test_a_torn_tail_that_was_cut_off_never_comes_back_behind_what_is_appended(model: None, tally: Tally) -> None:
+    disk = Disk()
+    files = Files(ModelMachine(disk).calls())
+    create(HISTORY, [started()], [scheduled(n, b'"%b"' % (b"x" * 400)) for n in range(4)], files=files).close()
+    node = disk.names_of(str(ROOT))[HISTORY.name]
+    node.data = node.durable = node.data[:1024] + bytes(512) + node.data[1536:]
+    append_through_power_cuts(disk, files, tally)

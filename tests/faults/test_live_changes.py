@@ -42,6 +42,9 @@ class ChangedMachine:
             change, self._change = self._change, None
             change(self.history)
 
+    def remembers(self, entry: Entry) -> bool:
+        return entry in self.entries
+
     def everything(self) -> dict[str, bytes]:
         """All histories anywhere beside the folder, too."""
         return {str(path): path.read_bytes() for path in self.root.parent.rglob("*.jsonl*")}
