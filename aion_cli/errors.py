@@ -216,6 +216,7 @@ class WorkflowFailure(AionError):  # noqa: N818 - not an error of aion, but of w
     details: what the failing side attached, as plain JSON values.
     attempts: how many attempts were made.
     cause: the failure behind this one, in the same shape, or None.
+    origin: the author's frames where it failed, one a line, as recorded; empty if there are none.
     """
 
     code = "failure"
@@ -234,6 +235,7 @@ class WorkflowFailure(AionError):  # noqa: N818 - not an error of aion, but of w
         self.details = details
         self.attempts = attempts
         self.cause = cause
+        self.origin = ""
         if cause is not None:
             self.__cause__ = cause
 

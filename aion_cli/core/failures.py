@@ -49,7 +49,7 @@ def _failure(error: BaseException, paths: SourcePaths, kind: ErrorKind | None, d
         type=_name_of(error),
         message=_text_of(error),
         details=_details_of(error),
-        traceback=clean(paths.traceback(error)),
+        traceback=clean(_frames_of(error, paths)),
         notes=[clean(str(note)) for note in getattr(error, "__notes__", ())[:_MOST_NOTES]],
         cause=_failure(cause, paths, None, depth + 1) if cause is not None and depth < _LONGEST_CHAIN else None,
     )
@@ -71,9 +71,16 @@ def _text_of(error: BaseException) -> str:
         text = f"(its message could not be made: {type(broken).__qualname__})"
     if isinstance(error, BaseExceptionGroup):
         members = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        parts = "; ".join(f"{type(part).__qualname__}: {_text_of(part)}" for part in members)
+        parts = "; ".join(f"{_name_of(part)}: {_text_of(part)}" for part in members)
         text = f"{text}: {parts}"
     return clean(text)
+
+
+def _frames_of(error: BaseException, paths: SourcePaths) -> str:
+    """Return the author's frames; those of an activity come below those of the code that awaited it."""
+    own = paths.traceback(error)
+    origin = error.origin if isinstance(error, WorkflowFailure) else ""
+    return "\n".join(filter(None, [own, origin]))
 
 
 def _name_of(error: BaseException) -> str:
@@ -151,4 +158,5 @@ def _cause(failure: Failure, cls: type[F]) -> F | None:
 def _noted(error: F, failure: Failure) -> F:
     for note in failure.notes:
         error.add_note(note)
+    error.origin = failure.traceback
     return error

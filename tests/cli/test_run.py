@@ -213,14 +213,17 @@ def test_scripts_get_the_error_of_a_failed_run(project: Project) -> None:
     assert without_import(done.stderr) == traceback_of(project)
 
 
-def test_a_failed_activity_that_nobody_caught_names_the_line_that_awaited_it(project: Project) -> None:
+def test_a_failed_activity_that_nobody_caught_shows_who_awaited_it_and_where_it_failed(project: Project) -> None:
     done = project.here("run", "order", "--id", "order-1", "--input", '"broken"')
     assert (done.code, done.stdout) == (1, "")
-    place = project.line_of("await charge(sku)", "workflows/shop.py").replace(":", '", line ')
+    awaited, failed = (
+        project.line_of(text, "workflows/shop.py").replace(":", '", line ') for text in ("await charge", "no funds")
+    )
     lines = without_import(done.stderr).splitlines()
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "error[workflow-failed]: order-1 failed: Declined: no funds",
-        f'    File "{place}, in order',
+        f'    File "{awaited}, in order',
+        f'    File "{failed}, in charge',
     ]
     assert project.here("replay", "order-1").code == 0
 

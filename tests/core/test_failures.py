@@ -24,6 +24,7 @@ from aion_cli.errors import (
 from tests.builders import line_of
 
 PATHS = SourcePaths()
+IN_CHARGE = '  File "order.py", line 9, in charge'
 
 
 class OutOfStockError(Exception):
@@ -74,6 +75,24 @@ def test_the_traceback_has_the_authors_lines_innermost_last() -> None:
     lines = recorded_order().traceback.splitlines()
     place, number = line_of(order, 5).rsplit(":", 1)
     assert lines[-1] == f'  File "{place}", line {number}, in order'
+
+
+def test_what_an_activity_recorded_of_where_it_failed_comes_below_the_line_that_awaited_it() -> None:
+    def order() -> None:
+        raise activity_error(msgspec.structs.replace(raised(KeyError("k")), traceback=IN_CHARGE), 1)
+
+    with pytest.raises(ActivityError) as caught:
+        order()
+    lines = failure_of(caught.value, PATHS).traceback.splitlines()
+    place, number = line_of(order, 1).rsplit(":", 1)
+    assert lines[-2] == f'  File "{place}", line {number}, in {order.__qualname__}'
+    assert lines[-1] == IN_CHARGE
+    assert caught.value.origin == IN_CHARGE
+
+
+def test_the_members_of_a_group_are_named_as_what_was_raised() -> None:
+    error = activity_error(raised(KeyError("k")), 1)
+    assert raised(ExceptionGroup("two", [error, ValueError("v")])).message.endswith(": KeyError: 'k'; ValueError: v")
 
 
 def test_a_nested_class_is_named_whole() -> None:
