@@ -354,3 +354,42 @@ def test_a_change_that_asks_for_the_same_is_no_mutation(project: Project, old: s
     for run in BOTH:
         done = project.here("replay", run)
         assert (done.code, done.stderr) == (0, "")
+
+
+def test_a_run_that_continued_names_the_file_in_which_it_parts(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    counter = """
+        from aion_cli import ContinueAsNew
+
+        go = Signal("go")
+
+        @activity
+        def count(n: int) -> int:
+            note("count")
+            return n + 1
+
+        @workflow
+        async def counter(n: int) -> None:
+            following = await count(n)
+            if following < 2:
+                raise ContinueAsNew(following)
+            await go.receive()
+    """
+    project.write(counter, "workflows/counter.py")
+    assert project.here("run", "counter", "--id", "c", "--input", "0", "--until-blocked").code == 3
+    assert project.world == ["count", "count"]
+    project.write(counter.replace("await count(n)", "await count(n + 1)"), "workflows/counter.py")
+    before = project.snapshot()
+    for file, n, commands in (
+        ("c@2.jsonl", 1, [["run", "counter", "--id", "c"], ["replay", "c"], ["replay", "histories/c@2.jsonl"]]),
+        ("c.jsonl", 0, [["replay", "c@1"]]),
+    ):
+        for command in commands:
+            done = project.here(*command)
+            _, recorded, requested, _ = done.stderr.splitlines()
+            assert (done.code, recorded.split(maxsplit=1)) == (
+                4,
+                [f"histories/{file}:2", f'recorded: activity "count" (0) with {n}'],
+            )
+            assert requested.endswith(f'asks for: activity "count" (0) with {n + 1}')
+    assert project.snapshot() == before
