@@ -39,13 +39,13 @@ from aion_cli.runtime.mailbox import Mailbox
 from aion_cli.runtime.notes import Notes
 from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.stopping import Patience
+from aion_cli.runtime.underway import TAKING_TIME, Underway
 from aion_cli.runtime.waits import describe_wait
 from aion_cli.runtime.wall import Clock, instant
 
 E = TypeVar("E", bound=ev.Event)
 EventListener = Callable[[Sequence[ev.Event]], None]
 _MICROSECONDS = 1_000_000
-_EFFECTS = (cmd.RunActivity, cmd.StartTimer, cmd.SendSignal, cmd.SpawnChild)
 
 
 class _Arrival(msgspec.Struct):
@@ -112,12 +112,8 @@ class LiveRun:
         self._held: list[_Leg] = []
         self._replies: list[tuple[asyncio.Future[Any], ev.Event]] = []
         self._fresh: list[ev.Event] = []
-        self._tasks: dict[CorrelationKey, asyncio.Task[Any]] = {}
-        self._stray_tasks: set[asyncio.Task[Any]] = set()
-        self._children: dict[CorrelationKey, SpawnedChild] = {}
+        self._underway = Underway(executor, identity)
         self._waits: list[cmd.Wait] = []
-        self._activities: dict[CorrelationKey, int] = {}
-        self._due_at: dict[CorrelationKey, str] = {}
         self._notes = Notes(boundary)
         self._terminal: ev.Event | None = None
         self._deadline: asyncio.Task[None] | None = None
@@ -156,7 +152,7 @@ class LiveRun:
             if isinstance(command, cmd.SpawnChild) and begun is not None:
                 self.child(command, begun)
             elif isinstance(begun, ev.ActivityScheduled):
-                self._activities[command.key] = begun.seq
+                self._underway.note_activity(command.key, begun.seq)
         for message in self._intake.fresh():
             commands += self._record(_Arrival(message.event, name=message.name))
         if self._paused:
@@ -173,16 +169,9 @@ class LiveRun:
             self._cross(command)
         self._stage_notes()
         self._commit()
-        self._repeat_cancellations()
+        self._underway.repeat_cancellations(self._resolver)
         if self._settings.timeout_s is not None:
             self._deadline = self._loop.create_task(self._time_out(self._settings.timeout_s))
-
-    def _repeat_cancellations(self) -> None:
-        """A crash may have come between a child's recorded cancellation and its delivery."""
-        for key, child in self._children.items():
-            asked = self._resolver.half_done(key).withdrawn_by
-            if asked is not None:
-                self.executor.cancel_child(child, self.identity.stable_id(asked.seq))
 
     def _guarded(self, step: Callable[[], None]) -> Callable[[], None]:
         """Make what a callback raises the end of the run: there is nobody else to see it."""
@@ -227,7 +216,7 @@ class LiveRun:
                 arrival.reply.cancel()
             return []
         if isinstance(event, ev.WorkflowTerminated):
-            self._close_children()
+            self._underway.close_children(self._execution.is_awaited)
         stamped = self.stage(event)
         if arrival.reply is not None:
             self._replies.append((arrival.reply, stamped))
@@ -288,7 +277,7 @@ class LiveRun:
 
     def _launch(self, leg: _Leg) -> bool:
         """Let a leg act, if it is to; returns whether it does."""
-        if isinstance(leg.command, _EFFECTS):
+        if isinstance(leg.command, TAKING_TIME):
             if not self._is_to_start(leg.command):
                 leg.handoff.close()
                 return False
@@ -296,12 +285,7 @@ class LiveRun:
                 self._held.append(leg)
                 return False
         task = self._loop.create_task(leg.handoff)
-        if isinstance(leg.command, _EFFECTS):
-            self._tasks[leg.command.key] = task
-            if isinstance(leg.command, cmd.StartTimer):
-                self._due_at[leg.command.key] = leg.command.fire_at
-        else:
-            self._stray_tasks.add(task)
+        self._underway.begin(leg.command, task)
         task.add_done_callback(lambda done: self._landed(leg.command, done))
         return True
 
@@ -314,11 +298,7 @@ class LiveRun:
     def _landed(
         self, command: cmd.AnyCommand, task: asyncio.Task[HandoffOutcome.Resolved | HandoffOutcome.WorkflowCompleted]
     ) -> None:
-        if self._tasks.get(command.key) is task:
-            del self._tasks[command.key]
-            self._activities.pop(command.key, None)
-            self._due_at.pop(command.key, None)
-        self._stray_tasks.discard(task)
+        self._underway.end(command, task)
         if task.cancelled():
             self.check_quiet()
             return
@@ -358,7 +338,7 @@ class LiveRun:
         if isinstance(stamped, ev.TERMINAL_EVENTS):
             self._terminal = stamped
         elif isinstance(stamped, ev.ActivityScheduled):
-            self._activities[correlation.Activity(stamped.activity_id)] = stamped.seq
+            self._underway.note_activity(correlation.Activity(stamped.activity_id), stamped.seq)
         self._fresh.append(stamped)
         return stamped
 
@@ -386,27 +366,22 @@ class LiveRun:
             self.stage(event)
 
     def withdraw(self, key: CorrelationKey) -> None:
-        """Stop what runs for a key."""
-        task = self._tasks.get(key)
-        if task is not None and not isinstance(key, correlation.Child):
-            task.cancel()
+        """Stop what runs for a key; see Seam."""
+        self._underway.cancel(key)
 
     def child(self, command: cmd.SpawnChild, event: ev.Event) -> SpawnedChild:
         """Take note of a recorded child."""
-        assert isinstance(event, ev.ChildWorkflowStarted)
-        parent = ev.ParentRef(self.identity.workflow_id, self.identity.run_id, event.seq)
-        self._children[command.key] = child = SpawnedChild(command, event, parent)
-        return child
+        return self._underway.note_child(command, event)
 
     def child_of(self, key: CorrelationKey) -> SpawnedChild:
         """Return a child that was taken note of."""
-        return self._children[key]
+        return self._underway.child_of(key)
 
     async def close(self, event: ev.Event) -> ev.Event:
         """Append the terminal event under the inbox lock, once the inbox is empty."""
         await self.durable()
         if not isinstance(event, ev.WorkflowContinuedAsNew):
-            self._close_children()
+            self._underway.close_children(self._execution.is_awaited)
         while (stamped := self._append_last(event)) is None:
             pass
         return stamped
@@ -418,7 +393,7 @@ class LiveRun:
         self._guarded(lambda: self._close_timed_out(ev.WorkflowTimedOut(timeout_s=timeout_s)))()
 
     def _close_timed_out(self, event: ev.WorkflowTimedOut) -> None:
-        self._close_children()
+        self._underway.close_children(self._execution.is_awaited)
         while self._execution.phase is Phase.RUNNING:
             if self._append_last(event):
                 return
@@ -441,12 +416,6 @@ class LiveRun:
         self._pump()
         return None
 
-    def _close_children(self) -> None:
-        """Their parent_close messages must be accepted before the parent's end is recorded."""
-        for key, child in self._children.items():
-            if key in self._tasks or self._execution.is_awaited(child.command):
-                self.executor.close_child(child, f"{self.identity.stable_id(child.event.seq)}/close")
-
     def _take_messages(self) -> None:
         self._arrivals += [_Arrival(message.event, name=message.name) for message in self._intake.fresh()]
         if self._arrivals:
@@ -455,17 +424,9 @@ class LiveRun:
     @property
     def is_blocked(self) -> bool:
         """Whether only signals and timers that are not due yet can move the run."""
-        if self._arrivals or self._pump_due or self._legs or self._stray_tasks or self._suspension is not None:
+        if self._arrivals or self._pump_due or self._legs or self._suspension is not None:
             return False
-        if self._execution.phase is not Phase.RUNNING:
-            return False
-        if not all(key in self._due_at or self._child_is_blocked(key) for key in self._tasks):
-            return False
-        return not self._due_at or min(self._due_at.values()) > instant(self._clock)
-
-    def _child_is_blocked(self, key: CorrelationKey) -> bool:
-        child = self._children.get(key)
-        return child is not None and self.executor.is_child_blocked(child)
+        return self._execution.phase is Phase.RUNNING and self._underway.only_waits(instant(self._clock))
 
     def check_quiet(self) -> None:
         """Look again whether the run is blocked; a child of it may have become so."""
@@ -477,7 +438,7 @@ class LiveRun:
 
     def waiting(self) -> list[Waiting]:
         """Say what the code waited for when the run was suspended, with the lines where it did."""
-        child_ids = {key: child.workflow_id for key, child in self._children.items()}
+        child_ids = self._underway.child_ids()
         return [describe_wait(wait, child_ids) for wait in self._waits]
 
     def awaited_signals(self) -> list[Waiting]:
@@ -493,18 +454,13 @@ class LiveRun:
             self._stopping = True
             self._suspension = self._loop.create_task(self._suspend(reason))
         elif reason is not SuspendReason.MAX_WAIT:
-            self._suspend_children()
+            self._underway.suspend_children()
             self._patience.hurry()
             if not self._end.done():
                 self._end.set_result(Suspended(reason))
 
-    def _suspend_children(self) -> None:
-        for key in list(self._tasks):
-            if isinstance(key, correlation.Child):
-                self.executor.suspend_child(self._children[key])
-
     async def _suspend(self, reason: SuspendReason) -> None:
-        self._suspend_children()
+        self._underway.suspend_children()
         await self._patience.until_idle(self._in_flight)
         self._guarded(self._commit)()
         self._patience.hurry()
@@ -513,14 +469,8 @@ class LiveRun:
 
     def _in_flight(self) -> list[asyncio.Task[Any]] | None:
         """Return what is worth waiting for when the run stops; an activity between two attempts is not."""
-        tasks = self._tasks.items()
-        found = [task for key, task in tasks if isinstance(key, correlation.Child) or self._is_attempting(key)]
-        found += self._stray_tasks
+        found = self._underway.in_flight()
         return found if found or self._arrivals or self._pump_due else None
-
-    def _is_attempting(self, key: CorrelationKey) -> bool:
-        scheduled = self._activities.get(key)
-        return scheduled is not None and self.executor.is_attempting(self.identity.stable_id(scheduled))
 
     async def _wind_down(self) -> None:
         """Stop what still runs, and wait for it no longer than grace. Nothing of it is recorded here.
@@ -531,9 +481,11 @@ class LiveRun:
         for leg in [*self._legs, *self._held]:
             leg.handoff.close()
         current = asyncio.current_task()
-        tasks = {task for task in [*self._tasks.values(), *self._stray_tasks] if task is not current}
+        tasks = {task for task in self._underway.all_tasks() if task is not current}
         tasks |= {task for task in (self._suspension, self._deadline) if task is not None}
-        children = self._leave_children() if self._terminal is not None else set[asyncio.Task[Any]]()
+        children = set[asyncio.Task[Any]]()
+        if self._terminal is not None:
+            children = self._underway.leave_children(self._terminal)
         for task in tasks - children:
             if not task.cancelling():  # a second time would cut short the cleaning up that the first one began
                 task.cancel()
@@ -544,13 +496,3 @@ class LiveRun:
                 task.cancel()
             await self._patience.until_cleaned_up(left)
         self._execution.close()
-
-    def _leave_children(self) -> set[asyncio.Task[Any]]:
-        """Suspend the children that the end of this run does not end; returns the tasks of all."""
-        running = {key: task for key, task in self._tasks.items() if isinstance(key, correlation.Child)}
-        for key in running:
-            child = self._children[key]
-            stays_open = child.event.parent_close is ev.ParentClose.ABANDON
-            if stays_open or isinstance(self._terminal, ev.WorkflowContinuedAsNew):
-                self.executor.suspend_child(child)
-        return set(running.values())

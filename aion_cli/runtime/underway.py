@@ -1,0 +1,128 @@
+"""Underway: what one live run has running, by the keys of its commands: tasks, timers that are set, children."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aion_cli.core import commands as cmd
+from aion_cli.core import correlation
+from aion_cli.core import events as ev
+from aion_cli.core.correlation import CorrelationKey
+from aion_cli.core.resolver import Resolver
+from aion_cli.runtime.executor import LiveExecutor, SpawnedChild
+from aion_cli.runtime.handoff import Identity
+
+TAKING_TIME = (cmd.RunActivity, cmd.StartTimer, cmd.SendSignal, cmd.SpawnChild)
+"""Commands that begin a live effect; the others are done once they are recorded."""
+
+
+class Underway:
+    """The tasks of handoffs, and what is known of the commands they are for."""
+
+    def __init__(self, executor: LiveExecutor, identity: Identity) -> None:
+        self._executor = executor
+        self._identity = identity
+        self._tasks: dict[CorrelationKey, asyncio.Task[Any]] = {}
+        self._brief: set[asyncio.Task[Any]] = set()
+        self._children: dict[CorrelationKey, SpawnedChild] = {}
+        self._activities: dict[CorrelationKey, int] = {}
+        self._due_at: dict[CorrelationKey, str] = {}
+
+    def begin(self, command: cmd.AnyCommand, task: asyncio.Task[Any]) -> None:
+        """Take note of a task that goes on with a handoff."""
+        if not isinstance(command, TAKING_TIME):
+            self._brief.add(task)
+            return
+        self._tasks[command.key] = task
+        if isinstance(command, cmd.StartTimer):
+            self._due_at[command.key] = command.fire_at
+
+    def end(self, command: cmd.AnyCommand, task: asyncio.Task[Any]) -> None:
+        """Forget a task that is done."""
+        if self._tasks.get(command.key) is task:
+            del self._tasks[command.key]
+            self._activities.pop(command.key, None)
+            self._due_at.pop(command.key, None)
+        self._brief.discard(task)
+
+    def note_activity(self, key: CorrelationKey, seq: int) -> None:
+        """Take note of where an activity is recorded as scheduled."""
+        self._activities[key] = seq
+
+    def note_child(self, command: cmd.SpawnChild, event: ev.Event) -> SpawnedChild:
+        """Take note of a child and of the event that recorded it."""
+        assert isinstance(event, ev.ChildWorkflowStarted)
+        parent = ev.ParentRef(self._identity.workflow_id, self._identity.run_id, event.seq)
+        self._children[command.key] = child = SpawnedChild(command, event, parent)
+        return child
+
+    def child_of(self, key: CorrelationKey) -> SpawnedChild:
+        """Return a child that was taken note of."""
+        return self._children[key]
+
+    def child_ids(self) -> dict[CorrelationKey, str]:
+        """Return the ids of the children by their keys."""
+        return {key: child.workflow_id for key, child in self._children.items()}
+
+    def cancel(self, key: CorrelationKey) -> None:
+        """Cancel what runs for a key; a child is asked through its inbox instead."""
+        task = self._tasks.get(key)
+        if task is not None and not isinstance(key, correlation.Child):
+            task.cancel()
+
+    def only_waits(self, present: str) -> bool:
+        """Say whether all that runs waits: for timers that are not due at this instant, or in blocked children."""
+        if self._brief:
+            return False
+        if not all(key in self._due_at or self._child_is_blocked(key) for key in self._tasks):
+            return False
+        return not self._due_at or min(self._due_at.values()) > present
+
+    def _child_is_blocked(self, key: CorrelationKey) -> bool:
+        child = self._children.get(key)
+        return child is not None and self._executor.is_child_blocked(child)
+
+    def in_flight(self) -> list[asyncio.Task[Any]]:
+        """Return what is worth waiting for when the run stops; an activity between two attempts is not."""
+        tasks = self._tasks.items()
+        found = [task for key, task in tasks if isinstance(key, correlation.Child) or self._is_attempting(key)]
+        return [*found, *self._brief]
+
+    def _is_attempting(self, key: CorrelationKey) -> bool:
+        seq = self._activities.get(key)
+        return seq is not None and self._executor.is_attempting(self._identity.stable_id(seq))
+
+    def all_tasks(self) -> set[asyncio.Task[Any]]:
+        """Return the tasks of everything that runs."""
+        return {*self._tasks.values(), *self._brief}
+
+    def close_children(self, is_awaited: Callable[[cmd.AnyCommand], bool]) -> None:
+        """Have the parent_close messages of open children accepted, before the parent's end is recorded."""
+        for key, child in self._children.items():
+            if key in self._tasks or is_awaited(child.command):
+                self._executor.close_child(child, f"{self._identity.stable_id(child.event.seq)}/close")
+
+    def suspend_children(self) -> None:
+        """Stop the children that run here, leaving them open."""
+        for key in list(self._tasks):
+            if isinstance(key, correlation.Child):
+                self._executor.suspend_child(self._children[key])
+
+    def leave_children(self, terminal: ev.Event) -> set[asyncio.Task[Any]]:
+        """Suspend the children that this end of the run does not end; returns the tasks of all."""
+        running = {key: task for key, task in self._tasks.items() if isinstance(key, correlation.Child)}
+        for key in running:
+            child = self._children[key]
+            stays_open = child.event.parent_close is ev.ParentClose.ABANDON
+            if stays_open or isinstance(terminal, ev.WorkflowContinuedAsNew):
+                self._executor.suspend_child(child)
+        return set(running.values())
+
+    def repeat_cancellations(self, resolver: Resolver) -> None:
+        """Cancel children again that history says were: a crash may have come before that was delivered."""
+        for key, child in self._children.items():
+            asked = resolver.half_done(key).withdrawn_by
+            if asked is not None:
+                self._executor.cancel_child(child, self._identity.stable_id(asked.seq))
