@@ -55,6 +55,8 @@ class BlobStore:
 
         Raises PayloadError for a payload over BLOB_LIMIT, StoreError if a blob cannot be written.
         """
+        if self._codec.name is not None:
+            return _with_payloads(event, self._deflated)
         for name in raw_fields(type(event)):
             if memoryview(getattr(event, name)).nbytes > INLINE_LIMIT:
                 return _with_payloads(event, self._deflated)

@@ -45,6 +45,14 @@ def test_the_wrong_key_is_an_error_and_nothing_is_guessed() -> None:
         PayloadCodec(FernetCodec(OTHER)).open(sealed)
 
 
+def test_a_payload_that_is_short_enough_for_its_line_is_encrypted_there(tmp_path: Path) -> None:
+    store = blobs.BlobStore(tmp_path, Files(), PayloadCodec(FernetCodec(KEY)))
+    event = completed(0, "needle")
+    stored = store.deflate(event)
+    assert b"needle" not in msgspec.json.encode(stored)
+    assert store.inflate(stored) == event
+
+
 def test_a_big_payload_is_encrypted_in_its_blob_as_well(tmp_path: Path) -> None:
     store = blobs.BlobStore(tmp_path, Files(), PayloadCodec(FernetCodec(KEY)))
     event = completed(0, "needle" * 100_000)
