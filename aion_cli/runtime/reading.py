@@ -26,6 +26,7 @@ from aion_cli.core.lines import (
 )
 from aion_cli.errors import DamagedHistoryError, NoSuchRunError, StoreError, UnsupportedFormatError
 from aion_cli.runtime.blobs import BlobStore, DamagedBlobError
+from aion_cli.runtime.codec import PayloadCodec
 from aion_cli.runtime.files import Files, MissingFileError
 
 MAX_BATCH = 2 << 20
@@ -65,13 +66,16 @@ class HistoryReader:
     """The events of one history, in order, verified as they are read. Iterate once.
 
     torn: the torn tail that ended the reading, once it was met; it was ignored. head: where reading got to.
+    codec: opens payloads; None: what AION_CODEC says.
     """
 
-    def __init__(self, path: Path, files: Files, limit: int | None = None) -> None:
+    def __init__(
+        self, path: Path, files: Files, limit: int | None = None, *, codec: PayloadCodec | None = None
+    ) -> None:
         self._path = path
         self._files = files
         self._limit = limit
-        self._blobs = BlobStore(path.parent, files)
+        self._blobs = BlobStore(path.parent, files, codec)
         self._chain = LineChain()
         self._offset = 0
         self.torn: TornTail | None = None
@@ -97,7 +101,7 @@ class HistoryReader:
         for line in self._lines(fd):
             try:
                 event = chain.read(line)
-                if b'"$blob"' in line:
+                if b'{"$' in line:  # a blob or something encrypted, perhaps
                     event = inflate(event)
             except (BadLineError, DamagedBlobError) as error:
                 self.torn = self._torn_or_raise(fd, error)
@@ -173,11 +177,11 @@ class HistoryReader:
             self.torn = TornTail(self._offset, len(rest), self._chain.seq + 1)
 
 
-def read_history(path: Path, files: Files | None = None) -> HistoryReader:
+def read_history(path: Path, files: Files | None = None, *, codec: PayloadCodec | None = None) -> HistoryReader:
     """Return a reader of a history. Raises NoSuchRunError at once if there is no such file, or it is empty."""
     files = files or Files()
     files.close(open_history(path, files))
-    return HistoryReader(path, files)
+    return HistoryReader(path, files, codec=codec)
 
 
 def open_history(path: Path, files: Files) -> int:
