@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.shop import SHOP
 from tests.cli.support import Project
 
 
@@ -15,6 +16,13 @@ from tests.cli.support import Project
 def project(tmp_path: Path) -> Project:
     """An empty project folder."""
     return Project(tmp_path)
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    """A project folder with the workflows of tests.cli.shop."""
+    project.write(SHOP, "workflows/shop.py")
+    return project
 
 
 @pytest.fixture(autouse=True)
