@@ -532,7 +532,7 @@ def test_a_deadline_around_a_receive_leaves_the_signal_for_the_next() -> None:
         return [go.pending(), await go.receive()]
 
     run = Stepping(patient)
-    run(fired(0))
+    assert [command.key for command in run(fired(0))] == [key.Signal("go", 0)]
     assert result_of(run.ends(signal("go", 5))) == [0, 5]
 
 

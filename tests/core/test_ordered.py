@@ -307,6 +307,19 @@ async def as_completed_counts_one_task_once(note: Note) -> object:
     return [await one for one in asyncio.as_completed([task, task])]
 
 
+@program
+async def as_completed_whose_first_waiter_gives_up(note: Note) -> object:
+    loop = asyncio.get_running_loop()
+    ends: asyncio.Future[str] = loop.create_future()
+    never: asyncio.Future[str] = loop.create_future()
+    first, second = (asyncio.ensure_future(one) for one in asyncio.as_completed([ends, never]))
+    await asyncio.sleep(1)
+    ends.set_result("ended")
+    await asyncio.sleep(0)
+    first.cancel()
+    return await second, first.cancelled()
+
+
 # --- gather, TaskGroup, shield
 
 
