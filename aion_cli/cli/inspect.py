@@ -16,6 +16,7 @@ from aion_cli.cli.table import Cell, Column, Table, fitting
 from aion_cli.core import events as ev
 from aion_cli.core.status import RunStatus, RunSummary, Waiting, summarise
 from aion_cli.errors import AionError, NoSuchRunError, UsageError
+from aion_cli.runtime.codec import AS_STORED, CodecError
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.reading import HistoryReader, read_history
 
@@ -80,7 +81,7 @@ class Listing:
         """Yield the runs that the request asks for, by workflow id and number."""
         for location in HistoriesFolder(self._settings.histories).runs():
             try:
-                run = summarise(read_history(location.path))
+                run = _summary(location)
             except NoSuchRunError:
                 continue  # an empty file, or one whose first line was never finished
             except AionError as error:
@@ -131,6 +132,14 @@ def show_command(settings: Settings, request: ShowRequest) -> int:
             f"{location.path}:{reader.torn.line} ends in an unfinished line of {reader.torn.size} bytes; ignored"
         )
     return ExitCode.OK
+
+
+def _summary(location: RunLocation) -> RunSummary:
+    """Sum a run up; without the key of its payloads, with them as they are stored."""
+    try:
+        return summarise(read_history(location.path))
+    except CodecError:
+        return summarise(read_history(location.path, codec=AS_STORED))
 
 
 def _listed(run: RunSummary) -> ListedRun:

@@ -13,6 +13,7 @@ from aion_cli.cli.requests import RepairRequest, VerifyRequest
 from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.cli.terminal import visible
 from aion_cli.errors import AionError, DamagedHistoryError, NoSuchRunError
+from aion_cli.runtime.codec import AS_STORED
 from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.journal import JsonlStore
 from aion_cli.runtime.ownership import Role, take
@@ -55,7 +56,7 @@ def verify_command(settings: Settings, request: VerifyRequest) -> int:
 
 def _verify(folder: HistoriesFolder, run: str, expect_head: str | None) -> Integrity:
     path = folder.find(run).path
-    reader = read_history(path, folder.files)
+    reader = read_history(path, folder.files, codec=AS_STORED)  # integrity is a matter of bytes, and needs no key
     deque(reader, maxlen=0)
     head = reader.head.digest.hex()
     if expect_head is not None and head != expect_head:

@@ -2,6 +2,7 @@
 
 In the line stands `{"$enc":"…base64…","codec":"name"}`. A codec is any object with a `name`, `encode(bytes) -> bytes`
 and `decode(bytes) -> bytes`; `aion_cli.codecs` has one. What a codec cannot read is a clear error; nothing is guessed.
+What is no payload stays readable: ids, names, tags, reasons, and errors with their messages and details.
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ class PayloadCodec:
         """The codec's name, for the first line of a history."""
         return None if self._codec is None else self._codec.name
 
+    def require(self, recorded: str | None) -> None:
+        """Raise CodecError unless this is the codec that a history names in its first line, or it names none."""
+        if recorded is not None and recorded != self.name:
+            raise _not_this_codec(recorded)
+
     def seal(self, raw: msgspec.Raw) -> msgspec.Raw:
         """Encrypt a payload."""
         if self._codec is None:
@@ -66,10 +72,7 @@ class PayloadCodec:
             return raw
         name = found[2].decode()
         if self._codec is None or self._codec.name != name:
-            raise CodecError(
-                f"the payloads of this history are encrypted with the codec {name!r}",
-                hint=f"set {VARIABLE}=module:object to that codec, with its key",
-            )
+            raise _not_this_codec(name)
         try:
             return msgspec.Raw(self._codec.decode(base64.b64decode(found[1], validate=True)))
         except (ValueError, binascii.Error) as error:
@@ -77,6 +80,25 @@ class PayloadCodec:
                 f"a payload cannot be decrypted with the codec {name!r}: {error}",
                 hint="is it the key that the history was written with?",
             ) from error
+
+
+class _AsStored(PayloadCodec):
+    """Leaves payloads as they stand in the file: for what needs no key."""
+
+    def open(self, raw: msgspec.Raw) -> msgspec.Raw:
+        """Return it as it is."""
+        return raw
+
+
+AS_STORED = _AsStored(None)
+"""Reads encrypted payloads without opening them; nothing may be written with it."""
+
+
+def _not_this_codec(name: str) -> CodecError:
+    return CodecError(
+        f"the payloads of this history are encrypted with the codec {name!r}",
+        hint=f"set {VARIABLE}=module:object to that codec, with its key",
+    )
 
 
 @functools.cache

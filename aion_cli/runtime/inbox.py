@@ -23,9 +23,10 @@ from aion_cli.core import events as ev
 from aion_cli.core.lines import MAX_LINE, ZERO_DIGEST, BadLineError, LineChain, decode_event, encode_line
 from aion_cli.errors import HistoryShapeError, StoreError, UsageError, WrongStateError
 from aion_cli.runtime.blobs import BlobStore, DamagedBlobError
+from aion_cli.runtime.codec import codec_from_environment
 from aion_cli.runtime.files import Doorbell, Files, MissingFileError, fresh_name, open_doorbell, ring_doorbell
 from aion_cli.runtime.folder import HistoriesFolder
-from aion_cli.runtime.reading import read_last_event
+from aion_cli.runtime.reading import read_first_event, read_last_event
 from aion_cli.runtime.recorder import Recorder
 
 MESSAGE_TYPES = (
@@ -101,11 +102,12 @@ class Inbox:
         event: one of MESSAGE_TYPES, unstamped. chosen_id: the sender chose its id and may be repeating itself; then it
         is looked up in the inbox and in all runs of the workflow id. now_ns: wall clock; read here if it is None.
         Raises NoSuchRunError, WrongStateError if the run is closed, UsageError if the id was used for something else,
-        PayloadError, StoreError.
+        CodecError if the run's payloads are encrypted and the codec is not set, PayloadError, StoreError.
         """
         if not isinstance(event, MESSAGE_TYPES):
             raise HistoryShapeError(f"{type(event).__name__} is no message")
-        self._folder.latest(self.workflow_id)
+        started = read_first_event(self._folder.latest(self.workflow_id).path, self._files)
+        codec_from_environment().require(started.codec)
         self._files.ensure_directory(self._directory, self._folder.root)
         temporary = self._directory / fresh_name(".tmp-")
         line, _ = encode_line(self._blobs.deflate(event), ZERO_DIGEST)
