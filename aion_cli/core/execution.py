@@ -79,6 +79,7 @@ class Execution:
         self.last_seq = 0
         self.steps = 0
         self.is_stepping = False
+        self.resisting: list[str] = []
         self._program = program
         self._main: asyncio.Task[Any] | None = None
         self._frame: FrameType | None = None
@@ -137,7 +138,7 @@ class Execution:
         self._frame = None
         self.phase = Phase.FINISHED
         self._commands.frozen = True
-        self._loop.close_tasks()
+        self.resisting += self._loop.close_tasks()
         self._commands.emit(cmd.CompleteWorkflow(outcome=outcome, source=self._last_line))
 
     def _outcome(self, main: asyncio.Task[Any]) -> cmd.Outcome:
@@ -235,16 +236,16 @@ class Execution:
             return any(wait.command is command for wait in self.signals.waits())
         return self._commands.is_open(command.key)
 
-    def close(self) -> list[str]:
-        """Abandon the code where it stands: nothing of it runs afterwards. Returns names of tasks that resist."""
+    def close(self) -> None:
+        """Abandon the code where it stands: nothing of it runs afterwards. `resisting` names tasks that go on waiting."""
         if self.phase is Phase.CLOSED:
-            return []
+            return
         self._last_line = self.where()
         self.phase = Phase.CLOSED
         self._commands.frozen = True
         # What `finally` blocks print while the code is abandoned is not what the run does.
         self.replaying = True
-        return self._loop.close_tasks()
+        self.resisting += self._loop.close_tasks()
 
     def require_running(self) -> None:
         """Raise RunClosed once the code has ended, and AionError while a query looks at it."""

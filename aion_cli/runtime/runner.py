@@ -181,6 +181,8 @@ class Runner:
                 raise
             finally:
                 replay.execution.close()
+                for name in replay.execution.resisting:
+                    shop.notice(f"{location.workflow_id}: {name} swallowed its end and was left where it waited")
         finally:
             store.close()
 

@@ -183,6 +183,20 @@ def test_a_stop_before_the_run_has_begun_is_not_lost(shop: Shop) -> None:
     assert shop.names() == ["WorkflowStarted", "ActivityScheduled"]
 
 
+def test_code_that_swallows_its_end_is_left_where_it_waits_and_that_is_reported_once(shop: Shop) -> None:
+    @workflow
+    async def swallows() -> None:
+        for over in [asyncio.get_running_loop().create_future() for _ in range(1_000)]:
+            try:
+                await over
+            except BaseException:  # noqa: BLE001 - that is what is tested
+                continue
+
+    end = shop.until_blocked(swallows)
+    assert end.closed_by is None
+    assert shop.notices == ["order-1: main swallowed its end and was left where it waited"]
+
+
 def test_until_blocked_a_run_stops_where_only_signals_and_timers_can_move_it(shop: Shop) -> None:
     @workflow
     async def patient() -> int:
