@@ -133,6 +133,7 @@ class NonDeterminismError(DurabilityError):
     requested: what the code asked for, or None if it asked for nothing.
     source: "file:line" in the workflow that asked, or where the code ended or waits.
     last_match: seq of the last event that code and history agreed on.
+    code_changed: the workflow's file is not the one that the run was started with.
     """
 
     code = "non-determinism"
@@ -146,6 +147,7 @@ class NonDeterminismError(DurabilityError):
         requested: Step | None,
         source: str,
         last_match: int,
+        code_changed: bool = False,
         hint: str = "",
     ) -> None:
         super().__init__(f"{workflow_id} no longer matches its history", hint=hint)
@@ -155,6 +157,7 @@ class NonDeterminismError(DurabilityError):
         self.requested = requested
         self.source = source
         self.last_match = last_match
+        self.code_changed = code_changed
 
 
 class HistoryShapeError(DurabilityError):

@@ -29,6 +29,7 @@ from aion_cli.errors import (
     StoreError,
 )
 from aion_cli.runtime.files import Files
+from aion_cli.runtime.loader import digest_of
 from aion_cli.runtime.reading import (
     EMPTY_HEAD,
     Head,
@@ -99,7 +100,8 @@ class Auditor:
         if to_seq is not None:
             events = itertools.takewhile(lambda event: event.seq <= to_seq, events)
             reopens = [reopen for reopen in reopens if reopen.seq <= to_seq]
-        return standing_of(HistoryCursor(events, reopens), definition, self._paths, observer)
+        digest = digest_of(Path(definition.file))
+        return standing_of(HistoryCursor(events, reopens), definition, self._paths, observer, code_digest=digest)
 
     def _worst(
         self, path: Path, reader: HistoryReader, events: Iterator[ev.Event], error: AionError | None
@@ -121,10 +123,18 @@ class Auditor:
 
 
 def standing_of(
-    cursor: HistoryCursor, program: Program, paths: SourcePaths, observer: Observer | None = None
+    cursor: HistoryCursor,
+    program: Program,
+    paths: SourcePaths,
+    observer: Observer | None = None,
+    *,
+    code_digest: str = "",
 ) -> Standing:
-    """Replay a history, and say where the code stands at its end. Raises what Replay raises."""
-    replay = Replay(cursor, program, paths=paths)
+    """Replay a history, and say where the code stands at its end. Raises what Replay raises.
+
+    code_digest: of the program's file today, to explain a divergence.
+    """
+    replay = Replay(cursor, program, paths=paths, code_digest=code_digest)
     try:
         return Standing(replay.run(observer), replay.execution.waits())
     finally:

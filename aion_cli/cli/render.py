@@ -111,7 +111,10 @@ def _divergence(error: errors.NonDeterminismError, settings: Settings) -> list[s
         rows.append((_history_place(error, settings, error.last_match), "agreed up to here"))
     rows.append((_history_place(error, settings, error.seq), f"recorded: {error.recorded or 'nothing more'}"))
     rows.append((error.source or "(no line)", f"asks for: {error.requested or 'nothing'}"))
-    return _aligned(rows)
+    lines = _aligned(rows)
+    if error.code_changed:
+        lines.append("  note: the workflow's file has changed since this run started")
+    return lines
 
 
 def _aligned(rows: Sequence[tuple[str, str]]) -> list[str]:

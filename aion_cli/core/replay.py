@@ -52,14 +52,20 @@ class Boundary(msgspec.Struct, gc=False):
 class Replay:
     """One pass of one program over one history."""
 
-    def __init__(self, cursor: HistoryCursor, program: Program, *, paths: SourcePaths | None = None) -> None:
-        """Raises HistoryShapeError if the history does not begin with WorkflowStarted."""
+    def __init__(
+        self, cursor: HistoryCursor, program: Program, *, paths: SourcePaths | None = None, code_digest: str = ""
+    ) -> None:
+        """code_digest: of the file that the program is in today, if there is one; only to explain a divergence.
+
+        Raises HistoryShapeError if the history does not begin with WorkflowStarted.
+        """
         started = cursor.peek()
         if not isinstance(started, ev.WorkflowStarted):
             found = "nothing" if started is None else type(started).__name__
             raise HistoryShapeError(f"a history begins with WorkflowStarted, this one with {found}")
         self.execution = Execution(started, program, paths=paths, ahead=cursor)
-        self.resolver = Resolver(started.workflow_id, cursor)
+        code_changed = bool(code_digest) and started.definition.digest not in ("", code_digest)
+        self.resolver = Resolver(started.workflow_id, cursor, code_changed=code_changed)
         self._cursor = cursor
         self._matched: dict[int, cmd.AnyCommand] = {}
         self._at = Boundary(

@@ -30,8 +30,9 @@ class Reencoder(Protocol):
 class Resolver:
     """Answers the commands of one run from its cursor."""
 
-    def __init__(self, workflow_id: str, cursor: HistoryCursor) -> None:
+    def __init__(self, workflow_id: str, cursor: HistoryCursor, *, code_changed: bool = False) -> None:
         self.workflow_id = workflow_id
+        self._code_changed = code_changed
         self._cursor = cursor
         self._begun: dict[correlation.CorrelationKey, cmd.ResumeLive] = {}
         self._lasting: dict[correlation.CorrelationKey, cmd.SpawnChild | cmd.SendSignal] = {}
@@ -148,6 +149,7 @@ class Resolver:
             requested=None if command is None else requested_step(command),
             source=source,
             last_match=self._cursor.last_match,
+            code_changed=self._code_changed,
         )
 
 

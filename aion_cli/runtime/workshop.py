@@ -20,6 +20,7 @@ from aion_cli.runtime.endings import RunSettings
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.handoff import Worker
 from aion_cli.runtime.journal import Durability
+from aion_cli.runtime.loader import digest_of
 from aion_cli.runtime.reading import find_reopens, read_history
 from aion_cli.runtime.starting import first_event
 from aion_cli.runtime.starting import runtime_ref as runtime_ref
@@ -73,4 +74,4 @@ def open_replay(
 ) -> Replay:
     """Read a history, verified on the way, into a replay of a definition."""
     cursor = HistoryCursor(read_history(path, folder.files), find_reopens(path, folder.files))
-    return Replay(cursor, definition, paths=paths)
+    return Replay(cursor, definition, paths=paths, code_digest=digest_of(Path(definition.file)))

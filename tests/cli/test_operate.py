@@ -266,3 +266,17 @@ def test_what_comes_too_late_for_a_closed_run_is_exit_8(waiting: Project, comman
     before = (waiting.histories / "o1.jsonl").read_bytes()
     assert waiting.here(command, "o1").code == 8
     assert (waiting.histories / "o1.jsonl").read_bytes() == before
+
+
+def test_a_divergence_tells_whether_the_file_has_changed_since_the_run_started(waiting: Project) -> None:
+    changed = "the workflow's file has changed since this run started"
+    file = waiting.root / "workflows" / "order.py"
+    file.write_text(
+        file.read_text()
+        .replace("charge(cents)", "charge(cents + 1)")
+        .replace("def charge(cents + 1)", "def charge(cents)")
+    )
+    replayed = waiting.aion("replay", "o1")
+    assert replayed.code == 4
+    assert changed in replayed.stderr
+    assert changed in waiting.aion("run", "order", "--id", "o1").stderr

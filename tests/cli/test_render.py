@@ -51,6 +51,12 @@ def test_a_divergence_shows_history_and_workflow_side_by_side() -> None:
     )
 
 
+def test_a_divergence_says_so_if_the_workflows_file_has_changed() -> None:
+    error = diverged(requested=Step("activity", "bill", "0", '{"sku":"A1"}'))
+    error.code_changed = True
+    assert "  note: the workflow's file has changed since this run started\n" in error_text(error, SETTINGS)
+
+
 def test_a_divergence_of_code_that_asks_for_nothing_says_so_and_advises() -> None:
     lines = error_text(diverged(), SETTINGS).splitlines()
     assert lines[2] == "  workflows/order_saga.py:41   asks for: nothing"
