@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 MOST_THREADS = 64
+
+
+class _Turn(NamedTuple):
+    """A place in the queue. number: in the order of asking. comes: done when there is room."""
+
+    number: int
+    comes: asyncio.Future[None]
 
 
 class Slots:
@@ -26,7 +34,8 @@ class Slots:
         self._threads = threads
         self._taken = 0
         self._threads_taken = 0
-        self._waiters: deque[tuple[bool, asyncio.Future[None]]] = deque()
+        self._waiting: dict[bool, deque[_Turn]] = {False: deque(), True: deque()}
+        self._turns = itertools.count()
 
     def try_take(self, *, threaded: bool) -> bool:
         """Take a slot if one is free; nobody who could use it waits then, since `give_back` hands it over at once."""
@@ -39,12 +48,12 @@ class Slots:
         """Take a slot, first come first served."""
         if self.try_take(threaded=threaded):
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((threaded, turn))
+        turn = _Turn(next(self._turns), asyncio.get_running_loop().create_future())
+        self._waiting[threaded].append(turn)
         try:
-            await turn
+            await turn.comes
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.comes.done() and not turn.comes.cancelled():
                 self.give_back(threaded=threaded)
             raise
 
@@ -52,14 +61,19 @@ class Slots:
         """Free a slot, and hand it to the first who can use it."""
         self._taken -= 1
         self._threads_taken -= threaded
-        for waiter in list(self._waiters):
-            wants_thread, turn = waiter
-            if turn.done():
-                self._waiters.remove(waiter)
-            elif self._is_free(wants_thread):
-                self._waiters.remove(waiter)
-                self._take(wants_thread)
-                turn.set_result(None)
+        while (wants_thread := self._first_to_go()) is not None:
+            self._take(wants_thread)
+            self._waiting[wants_thread].popleft().comes.set_result(None)
+
+    def _first_to_go(self) -> bool | None:
+        """Say whether the first of those who can go on now wants a thread; None if nobody can."""
+        first: tuple[int, bool] | None = None
+        for wants_thread, turns in self._waiting.items():
+            while turns and turns[0].comes.done():  # was cancelled
+                turns.popleft()
+            if turns and self._is_free(wants_thread) and (first is None or turns[0].number < first[0]):
+                first = turns[0].number, wants_thread
+        return None if first is None else first[1]
 
     def _is_free(self, threaded: bool) -> bool:
         if self._limit is not None and self._taken >= self._limit:

@@ -82,6 +82,25 @@ def test_one_who_waits_for_a_thread_does_not_keep_out_those_who_need_none() -> N
     run(scenario)
 
 
+def test_those_with_a_thread_and_those_without_are_served_in_one_order() -> None:
+    async def scenario() -> None:
+        slots, served = Slots(1), list[int]()
+
+        async def wants(n: int, *, threaded: bool) -> None:
+            await slots.take(threaded=threaded)
+            served.append(n)
+            slots.give_back(threaded=threaded)
+
+        assert slots.try_take(threaded=False)
+        waiting = [asyncio.create_task(wants(n, threaded=n % 3 == 0)) for n in range(8)]
+        await settle()
+        slots.give_back(threaded=False)
+        await asyncio.gather(*waiting)
+        assert served == list(range(8))
+
+    run(scenario)
+
+
 def test_one_who_gives_up_leaves_the_room_to_the_next() -> None:
     async def scenario() -> None:
         slots = Slots(1)
