@@ -185,6 +185,9 @@ def replay(
     github: Annotated[
         bool, typer.Option("--github", help="Print GitHub annotations (::error file=…,line=…) on stderr.")
     ] = False,
+    show_replay_output: Annotated[
+        bool, typer.Option("--show-replay-output", help="Let workflow code print and log again; to stderr.")
+    ] = False,
 ) -> int:
     """Audit histories against today's code.
 
@@ -204,6 +207,7 @@ def replay(
         hash_seeds=0 if hash_seeds is None else parse_count("--hash-seeds", hash_seeds, most=_MOST_SEEDS),
         junit=junit,
         github=github,
+        show_output=show_replay_output,
     )
     return call(ctx, "replay", "replay_command", request)
 

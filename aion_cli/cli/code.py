@@ -26,10 +26,11 @@ def code_of(settings: Settings, started: ev.WorkflowStarted, target: str | None)
 class CodeFinder:
     """Finds the code of many runs to replay; what several of them are of is looked up once.
 
-    What it prints while it is replayed is only shown with --verbose.
+    What it prints while it is replayed is only shown with --verbose, or if show_output.
     """
 
-    def __init__(self, settings: Settings, target: str | None) -> None:
+    def __init__(self, settings: Settings, target: str | None, *, show_output: bool = False) -> None:
+        self._shows_output = show_output or settings.verbose
         self._settings = settings
         self._target = target
         self._found: dict[tuple[str, str], WorkflowDefinition[..., Any]] = {}
@@ -39,5 +40,5 @@ class CodeFinder:
         key = (started.workflow_type, started.definition.file)
         if key not in self._found:
             self._found[key] = code_of(self._settings, started, self._target)
-            connect_output(show_replay=self._settings.verbose)
+            connect_output(show_replay=self._shows_output)
         return self._found[key]

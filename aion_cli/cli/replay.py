@@ -35,7 +35,10 @@ def replay_command(settings: Settings, request: ReplayRequest) -> int:
         raise UsageError(f"--expect-head is the head of one history, and {len(named)} are named")
     junit = None if request.junit is None else late("reports").JUnitFile(Path(request.junit))
     auditor = Auditor(
-        CodeFinder(settings, request.workflow), folder.files, to_seq=request.to_seq, expect_head=request.expect_head
+        CodeFinder(settings, request.workflow, show_output=request.show_output),
+        folder.files,
+        to_seq=request.to_seq,
+        expect_head=request.expect_head,
     )
     cases = _audited(settings, request, auditor, named)
     if request.hash_seeds:

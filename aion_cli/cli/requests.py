@@ -52,7 +52,8 @@ class ReplayRequest(NamedTuple):
     """`aion replay`.
 
     runs: ids, paths, folders or globs. to_seq: replay up to this event; None for all. hash_seeds: under how many hash
-    seeds to repeat it; 0 for none. junit: the file to write, or None. github: print annotations.
+    seeds to repeat it; 0 for none. junit: the file to write, or None. github: print annotations. show_output: do not
+    hold back what workflow code prints and logs.
     """
 
     runs: tuple[str, ...]
@@ -63,6 +64,7 @@ class ReplayRequest(NamedTuple):
     hash_seeds: int = 0
     junit: str | None = None
     github: bool = False
+    show_output: bool = False
 
 
 class SignalRequest(NamedTuple):

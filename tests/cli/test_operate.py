@@ -280,3 +280,25 @@ def test_a_divergence_tells_whether_the_file_has_changed_since_the_run_started(w
     assert replayed.code == 4
     assert changed in replayed.stderr
     assert changed in waiting.aion("run", "order", "--id", "o1").stderr
+
+
+def test_what_workflow_code_prints_is_silent_in_a_replay_unless_it_is_asked_for(project: Project) -> None:
+    project.write("""
+import aion_cli
+
+@activity
+async def step() -> None: ...
+
+@workflow
+async def order() -> None:
+    print("printed by the workflow")
+    aion_cli.log.info("logged by the workflow")
+    await step()
+""")
+    first = project.aion("run", "order", "--id", "o1")
+    assert first.stderr.count("by the workflow") == 2
+    silent = project.aion("replay", "o1")
+    assert "by the workflow" not in silent.stderr
+    shown = project.aion("replay", "o1", "--show-replay-output")
+    assert shown.stderr.count("by the workflow") == 2
+    assert "by the workflow" not in shown.stdout
