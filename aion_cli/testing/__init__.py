@@ -1,0 +1,1 @@
+"""The test kit: workflows run in memory, with fakes for activities and time that skips."""

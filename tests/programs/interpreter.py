@@ -1,0 +1,321 @@
+"""One workflow function that runs any program, over aion or over plain asyncio.
+
+What is asyncio in a program is asyncio here. What is aion's (activities, signals, children, time) goes through `Ops`,
+so the same code runs on asyncio alone, as an oracle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import hashlib
+from collections.abc import Awaitable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from aion_cli import (
+    ActivityError,
+    ChildError,
+    RetryPolicy,
+    Signal,
+    activity,
+    now,
+    random,
+    send_signal,
+    uuid4,
+    workflow,
+)
+from aion_cli.api.definitions import ActivityDefinition, WorkflowDefinition
+from aion_cli.core import payload
+from tests.programs import nodes
+
+MAIN = "main"
+RETRY = RetryPolicy(max_attempts=3, initial=1, factor=2, jitter=0)
+SIGNALS = {name: Signal(name, int) for name in ("a", "b")}
+
+
+class BoomError(Exception):
+    """What programs raise by themselves."""
+
+
+class Ops(Protocol):
+    """What a program asks of the world."""
+
+    async def act(self, kind: str, arg: int) -> Any: ...
+    def exactly(self, ms: float) -> float:
+        """Return a duration in seconds, made unlike any other unless ties are wanted."""
+        ...
+
+    async def receive(self, name: str) -> int: ...
+    def poll(self, name: str) -> int: ...
+    async def send(self, name: str, value: int) -> None: ...
+    async def child(self, node: nodes.Child) -> Any: ...
+    def derive(self) -> Any: ...
+    def in_order(self, coroutines: Sequence[Coroutine[Any, Any, Any]]) -> Sequence[Awaitable[Any]]:
+        """Return what asyncio.as_completed begins in the given order. Its own begins coroutines by their address."""
+        ...
+
+    async def wait_for(self, coroutine: Coroutine[Any, Any, Any], timeout: float) -> Any:
+        """Do as asyncio.wait_for of Python 3.12 does; that of 3.11 makes a task, and so takes more steps."""
+        ...
+
+
+async def run(node: nodes.Node, ops: Ops) -> Any:  # noqa: C901 - one flat case a node
+    """Run a program."""
+    match node:
+        case nodes.Act():
+            return await ops.act(node.kind, node.arg)
+        case nodes.Sleep():
+            return await asyncio.sleep(ops.exactly(node.ms))
+        case nodes.Yield():
+            return await asyncio.sleep(0)
+        case nodes.Receive():
+            return [node.name, await ops.receive(node.name)]
+        case nodes.Poll():
+            return ops.poll(node.name)
+        case nodes.Derive():
+            return ops.derive()
+        case nodes.Raise():
+            raise BoomError(node.message)
+        case nodes.Send():
+            return await ops.send(node.name, node.value)
+        case nodes.Seq():
+            return [await run(item, ops) for item in node.items]
+        case nodes.Loop():
+            return [await run(node.body, ops) for _ in range(node.times)]
+        case nodes.Child():
+            return ["child", await ops.child(node)]
+        case nodes.Gather() | nodes.Group() | nodes.Race() | nodes.EachDone() | nodes.Wait():
+            return await _run_together(node, ops)
+        case nodes.Locked():
+            return await _take_turns(node, ops)
+        case nodes.Piped():
+            return await _pipe(node, ops)
+        case nodes.Try():
+            try:
+                return await run(node.body, ops)
+            except Exception as error:  # noqa: BLE001 - programs handle whatever their bodies raise
+                return ["caught", told(error), await run(node.other, ops)]
+        case nodes.Finally():
+            try:
+                return await run(node.body, ops)
+            finally:
+                await run(node.other, ops)
+        case _:
+            return await _run_one(node, ops)
+
+
+async def _run_one(node: nodes.Node, ops: Ops) -> Any:
+    match node:
+        case nodes.Deadline():
+            async with asyncio.timeout(ops.exactly(node.ms)):
+                return await run(node.body, ops)
+        case nodes.WaitFor():
+            return await ops.wait_for(run(node.body, ops), ops.exactly(node.ms))
+        case nodes.Shield():
+            return await asyncio.shield(run(node.body, ops))
+        case nodes.Orphan():
+            orphan = asyncio.ensure_future(run(node.body, ops))
+            orphan.add_done_callback(lambda done: done.cancelled() or done.exception())
+            return "orphan"
+        case nodes.CancelAfter():
+            task = asyncio.create_task(run(node.body, ops))
+            try:
+                await asyncio.sleep(ops.exactly(node.ms))
+            finally:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            return "cancelled" if task.cancelled() else task.result()
+        case _:
+            raise TypeError(node)
+
+
+async def _run_together(node: nodes.Node, ops: Ops) -> Any:
+    coroutines = [run(part, ops) for part in node.parts()]
+    match node:
+        case nodes.Gather():
+            results = await asyncio.gather(*coroutines, return_exceptions=node.keep)
+            return [told(item) for item in results]
+        case nodes.Group():
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(item) for item in coroutines]
+            return [task.result() for task in tasks]
+        case nodes.Race():
+            return await _race(coroutines, asyncio.FIRST_COMPLETED, None)
+        case nodes.Wait():
+            return await _race(coroutines, asyncio.FIRST_EXCEPTION, ops.exactly(node.ms))
+        case _:
+            found: list[Any] = []
+            for ended in asyncio.as_completed(ops.in_order(coroutines)):
+                try:
+                    found.append(await ended)
+                except Exception as error:  # noqa: BLE001 - see run
+                    found.append(told(error))
+            return found
+
+
+async def _race(coroutines: Sequence[Coroutine[Any, Any, Any]], when: str, timeout: float | None) -> Any:
+    """Cancel what has not ended then, and wait for that."""
+    tasks = [asyncio.create_task(item) for item in coroutines]
+    try:
+        await asyncio.wait(tasks, return_when=when, timeout=timeout)
+    finally:
+        ended = [task.done() for task in tasks]
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    return [told(item) if first else "lost" for first, item in zip(ended, results, strict=True)]
+
+
+async def _take_turns(node: nodes.Locked, ops: Ops) -> Any:
+    turn = asyncio.Semaphore(2)
+
+    async def in_turn(item: nodes.Node) -> Any:
+        async with turn:
+            return await run(item, ops)
+
+    return await asyncio.gather(*[in_turn(item) for item in node.items])
+
+
+async def _pipe(node: nodes.Piped, ops: Ops) -> Any:
+    queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
+
+    async def produce(item: nodes.Node) -> None:
+        try:
+            value = await run(item, ops)
+        except Exception as error:  # noqa: BLE001 - see run
+            value = told(error)
+        await queue.put(value)
+
+    async with asyncio.TaskGroup() as group:
+        for item in node.items:
+            group.create_task(produce(item))
+        return [await queue.get() for _ in node.items]
+
+
+def told(value: Any) -> Any:
+    """Turn what a program got into JSON: exceptions become what can be told of them."""
+    match value:
+        case ActivityError() | ChildError():
+            return [type(value).__name__, value.type, value.message]
+        case BaseExceptionGroup():
+            group = cast("BaseExceptionGroup[BaseException]", value)
+            return ["group", *(told(part) for part in group.exceptions)]
+        case BaseException():
+            return [type(value).__qualname__, str(value) if isinstance(value, BoomError) else ""]
+        case _:
+            return value
+
+
+@activity
+async def plain(arg: int) -> str:
+    """Never run: faked."""
+    return str(arg)
+
+
+@activity(retry=RETRY)
+async def flaky(arg: int) -> str:
+    """Never run: faked."""
+    return str(arg)
+
+
+@activity(at_most_once=True)
+async def once(arg: int) -> str:
+    """Never run: faked."""
+    return str(arg)
+
+
+@activity(timeout=2, retry=RETRY)
+async def limited(arg: int) -> str:
+    """Never run: faked."""
+    return str(arg)
+
+
+ACTIVITIES: dict[str, ActivityDefinition[[int], str]] = {
+    definition.name: definition for definition in (plain, flaky, once, limited)
+}
+
+
+class Workflow(WorkflowDefinition[[str], Any]):
+    """A program as a workflow. Its input is a path that tells its runs apart: `main`, `main/0`, `main/0/2` …"""
+
+    body: nodes.Node
+    tied: bool
+
+    def start(self, input: msgspec.Raw) -> Coroutine[Any, Any, Any]:
+        return run(self.body, AionOps(payload.decode(input, str), self.tied))
+
+
+@workflow
+async def _template(path: str) -> Any:
+    return path
+
+
+def as_workflow(body: nodes.Node, tied: bool, name: str = MAIN) -> Workflow:
+    """Make a program a workflow definition."""
+    made: Any = copy.copy(_template)
+    made.__class__ = Workflow
+    made.name = made.__name__ = name
+    made.body = body
+    made.tied = tied
+    assert isinstance(made, Workflow)
+    return made
+
+
+def jitter_micros(*identity: object) -> int:
+    """Return up to a second that is as good as unique."""
+    digest = hashlib.blake2b(repr(identity).encode(), digest_size=8).digest()
+    return 1 + int.from_bytes(digest, "big") % 1_000_003
+
+
+class Durations:
+    """Makes the durations that a run asks for unlike any other; the same ones whoever interprets it."""
+
+    def __init__(self, path: str, tied: bool) -> None:
+        self._path = path
+        self._tied = tied
+        self._asked = 0
+
+    def exactly(self, ms: float) -> float:
+        """See Ops."""
+        if self._tied:
+            return ms / 1000
+        self._asked += 1
+        return (round(ms * 1000) + jitter_micros("timer", self._path, self._asked)) / 1_000_000
+
+
+class AionOps(Durations):
+    """The world as aion offers it to workflow code."""
+
+    def __init__(self, path: str, tied: bool) -> None:
+        super().__init__(path, tied)
+        self._children = 0
+
+    async def act(self, kind: str, arg: int) -> Any:
+        return await ACTIVITIES[kind](arg)
+
+    async def receive(self, name: str) -> int:
+        return await SIGNALS[name].receive()
+
+    def poll(self, name: str) -> int:
+        return SIGNALS[name].pending()
+
+    async def send(self, name: str, value: int) -> None:
+        await send_signal(MAIN, SIGNALS[name], value)
+
+    async def child(self, node: nodes.Child) -> Any:
+        path = f"{self._path}/{self._children}"
+        self._children += 1
+        return await as_workflow(node.body, self._tied, node.name)(path)
+
+    def derive(self) -> Any:
+        return ["derived", now().isoformat(), random(), str(uuid4())]
+
+    def in_order(self, coroutines: Sequence[Coroutine[Any, Any, Any]]) -> Sequence[Awaitable[Any]]:
+        return coroutines
+
+    async def wait_for(self, coroutine: Coroutine[Any, Any, Any], timeout: float) -> Any:
+        return await asyncio.wait_for(coroutine, timeout)
