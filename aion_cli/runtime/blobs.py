@@ -17,7 +17,7 @@ import msgspec
 from aion_cli.core import events as ev
 from aion_cli.errors import PayloadError
 from aion_cli.runtime.codec import PayloadCodec, codec_from_environment
-from aion_cli.runtime.files import Files, MissingFileError, fresh_name
+from aion_cli.runtime.files import Files, MissingFileError, fresh_name, temporary_directory
 
 INLINE_LIMIT = 256 << 10
 """Longest payload that stands in the line itself, in bytes."""
@@ -89,7 +89,9 @@ class BlobStore:
             # Whoever put it there may have been killed before its name was on the disk.
             self._files.sync_directory(path.parent)
             return
-        temporary = path.with_name(fresh_name(".tmp-"))
+        directory = temporary_directory(self._root)
+        self._files.ensure_directory(directory, self._root)
+        temporary = directory / fresh_name("blob-")
         self._files.write_new(temporary, data)
         self._files.rename(temporary, path)
         self._files.sync_directory(path.parent)

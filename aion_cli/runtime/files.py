@@ -119,10 +119,11 @@ class Calls:
 
 
 class Found(NamedTuple):
-    """What has a name. size: in bytes. identity: as Files.identity."""
+    """What has a name. size: in bytes. identity: as Files.identity. changed_s: seconds since the epoch."""
 
     size: int
     identity: tuple[int, int]
+    changed_s: float
 
 
 class Files:
@@ -202,7 +203,7 @@ class Files:
     def look(self, path: Path) -> Found | None:
         """Say what has a name; None if nothing has it. A symbolic link is not followed."""
         found = self._stat(path, follow=False)
-        return None if found is None else Found(found.st_size, (found.st_dev, found.st_ino))
+        return None if found is None else Found(found.st_size, (found.st_dev, found.st_ino), found.st_mtime)
 
     def _stat(self, path: Path, *, follow: bool) -> os.stat_result | None:
         with translated("look at", path):
@@ -453,6 +454,11 @@ def _store_error(doing: str, path: Path, error: OSError) -> StoreError:
 
 def _is_refusal_of_disk(error: StoreError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+
+
+def temporary_directory(root: Path) -> Path:
+    """Where files are written before they get their name, in the folder of histories that is root."""
+    return root / ".aion" / "tmp"
 
 
 def fresh_name(prefix: str) -> str:

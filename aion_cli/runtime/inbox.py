@@ -40,6 +40,9 @@ MESSAGE_TYPES = (
 """The events that arrive through an inbox."""
 
 _NAME = re.compile(r"(\d{20})-([0-9A-Za-z]+)\.json")
+TEMPORARY = ".tmp-"
+"""How the names of messages begin that are being written, and not accepted yet."""
+
 _TERMINATE = "terminate"
 _CHUNK = 1 << 20
 _MESSAGE_LINE = re.compile(rb'\{"type":"(?:SignalReceived|UpdateRequested|WorkflowCancelRequested)"')
@@ -109,7 +112,7 @@ class Inbox:
         started = read_first_event(self._folder.latest(self.workflow_id).path, self._files)
         codec_from_environment().require(started.codec)
         self._files.ensure_directory(self._directory, self._folder.root)
-        temporary = self._directory / fresh_name(".tmp-")
+        temporary = self._directory / fresh_name(TEMPORARY)
         line, _ = encode_line(self._blobs.deflate(event), ZERO_DIGEST)
         self._files.write_new(temporary, line)
         try:

@@ -21,7 +21,7 @@ from aion_cli.core import events as ev
 from aion_cli.core.lines import TAIL, LineChain, encode_body, is_instant, seal
 from aion_cli.errors import HistoryShapeError, NoSuchRunError, SequenceConflictError, StoreError
 from aion_cli.runtime.blobs import BlobStore
-from aion_cli.runtime.files import Files, FileTakenError, MissingFileError, fresh_name
+from aion_cli.runtime.files import Files, FileTakenError, MissingFileError, fresh_name, temporary_directory
 from aion_cli.runtime.reading import (
     EMPTY_HEAD,
     MAX_BATCH,
@@ -166,10 +166,11 @@ class JsonlStore:
         """
         files = files or Files()
         require_continuation(EMPTY_HEAD, events, 0)
-        files.ensure_directory(path.parent / ".aion" / "tmp", path.parent)
+        directory = temporary_directory(path.parent)
+        files.ensure_directory(directory, path.parent)
         blobs = BlobStore(path.parent, files)
         batches = sealed_batches([blobs.deflate(event) for event in events], EMPTY_HEAD)
-        temporary = path.parent / ".aion" / "tmp" / fresh_name(path.stem + "-")
+        temporary = directory / fresh_name(path.stem + "-")
         files.write_new(temporary, b"".join(data for data, _ in batches))
         try:
             _link_in_place_of_empty(temporary, path, files)
@@ -339,7 +340,8 @@ def _set_aside(fd: int, torn: TornTail, path: Path, files: Files) -> SetAside:
     files.ensure_directory(directory, path.parent)
     # Named by place and content: whoever is killed in here does the same again, under the same name.
     name = f"{path.stem}-{torn.offset}-{hashlib.sha256(data).hexdigest()[:16]}"
-    temporary = directory / fresh_name(".tmp-")
+    files.ensure_directory(temporary_directory(path.parent), path.parent)
+    temporary = temporary_directory(path.parent) / fresh_name("torn-")
     files.write_new(temporary, data)
     files.rename(temporary, directory / name)
     files.sync_directory(directory)

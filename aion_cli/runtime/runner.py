@@ -28,6 +28,7 @@ from aion_cli.runtime.folder import RunLocation
 from aion_cli.runtime.handoff import Identity
 from aion_cli.runtime.inbox import Inbox, MessageId, message_id
 from aion_cli.runtime.journal import JsonlStore
+from aion_cli.runtime.leftovers import sweep
 from aion_cli.runtime.live import LiveRun
 from aion_cli.runtime.mailbox import InboxMailbox
 from aion_cli.runtime.outcome import RunEnd, ended, suspended
@@ -94,6 +95,7 @@ class Runner:
         shop, workflow_id = self._shop, started.workflow_id
         try:
             with take(shop.folder, workflow_id, self._role, wait_s=BRIEF_OWNER_WAIT_S):
+                sweep(shop.folder, workflow_id, shop.clock.micros())
                 end = await self._follow(definition, self._find_or_create(started))
         except asyncio.CancelledError:
             self._drain(workflow_id)

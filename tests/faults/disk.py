@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self
@@ -82,6 +83,7 @@ class Disk:
     """One disk, for any number of processes. now_s: the time that new and written files get."""
 
     def __init__(self) -> None:
+        self.now_s = time.time()
         self._next_number = 0
         self._next_fd = 3
         self.top = self.new_node(directory=True)
@@ -90,11 +92,10 @@ class Disk:
         self.dirty: dict[Node, None] = {}
         self.open: dict[int, _Open] = {}
         self.lock_holders: dict[str, object] = {}
-        self.now_s = 1_700_000_000.0
 
     def new_node(self, *, directory: bool) -> Node:
         self._next_number += 1
-        return Node(self._next_number, directory=directory, mtime=getattr(self, "now_s", 0.0))
+        return Node(self._next_number, directory=directory, mtime=self.now_s)
 
     def add_descriptor(self, node: Node, path: str, *, append: bool) -> int:
         self._next_fd += 1

@@ -177,11 +177,11 @@ class RealMachine:
     def blobs(self) -> dict[str, bytes]:
         """The blobs by digest."""
         paths = (self.root / ".aion" / "blobs" / "sha256").glob("*/*")
-        return {path.parent.name + path.name: path.read_bytes() for path in paths if not path.name.startswith(".")}
+        return {path.parent.name + path.name: path.read_bytes() for path in paths}
 
     def aside(self) -> set[bytes]:
         """What was set aside."""
-        return {path.read_bytes() for path in (self.root / ".aion" / "torn").glob("*") if path.name[0] != "."}
+        return {path.read_bytes() for path in (self.root / ".aion" / "torn").glob("*")}
 
 
 def play_on(scene: Scene, place: Path, at: int | None) -> None:

@@ -220,13 +220,9 @@ def _settled(disk: Disk) -> dict[str, bytes]:
 
 def blobs_of(disk: Disk) -> dict[str, bytes]:
     """The blobs on a disk, by digest."""
-    return {
-        "".join(path.split("/")[-2:]): data
-        for path, data in disk.contents().items()
-        if "/blobs/" in path and "/.tmp-" not in path
-    }
+    return {"".join(path.split("/")[-2:]): data for path, data in disk.contents().items() if "/blobs/" in path}
 
 
 def aside_on(disk: Disk) -> set[bytes]:
     """What lies in `.aion/torn`."""
-    return {data for path, data in disk.contents().items() if "/.aion/torn/" in path and "/.tmp-" not in path}
+    return {data for path, data in disk.contents().items() if "/.aion/torn/" in path}
