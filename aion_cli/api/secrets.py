@@ -7,12 +7,15 @@ activity gets the value with `.reveal()`, and from then on it is masked in whate
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from aion_cli.api.attempts import activity_info
 from aion_cli.api.masking import masks
 from aion_cli.errors import AionError
+
+_LONGEST_FILE = 64 << 10
 
 
 class SecretError(AionError):
@@ -33,6 +36,7 @@ class Secret:
             raise ValueError('a secret is given as "env:NAME" or "file:PATH", never as its value')
         self._kind = kind
         self._place = place
+        masks.expect(reference, self._look)
 
     @property
     def reference(self) -> str:
@@ -56,6 +60,20 @@ class Secret:
             raise SecretError(f"the secret {self.reference} is empty")
         masks.add(value)
         return value
+
+    def _look(self) -> str | None:
+        """Return the value without asking for trouble: None if it is not there, or not in a file of a sensible size."""
+        if self._kind == "env":
+            return os.environ.get(self._place)
+        try:
+            path = Path(self._place)
+            found = path.stat()
+            # A pipe would be emptied, and a device may never end.
+            if not stat.S_ISREG(found.st_mode) or found.st_size > _LONGEST_FILE:
+                return None
+            return path.read_text("utf-8").removesuffix("\n")
+        except (OSError, ValueError):
+            return None
 
     def _environment(self) -> str:
         try:

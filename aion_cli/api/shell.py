@@ -15,6 +15,7 @@ import msgspec
 
 from aion_cli.api import process_groups
 from aion_cli.api.definitions import ActivityDefinition
+from aion_cli.api.masking import masks
 from aion_cli.core.retry import Duration, RetryPolicy
 
 _TAIL = 2_000
@@ -36,8 +37,9 @@ class ShellError(Exception):
         super().__init__(f"exit code {result.exit_code}: {command}" + (f": {last}" if last else ""))
         self.details: dict[str, Any] = {
             "exit_code": result.exit_code,
-            "stdout": result.stdout[-_TAIL:],
-            "stderr": result.stderr[-_TAIL:],
+            # Masked before it is cut: what is left of half a secret would not be found.
+            "stdout": masks.mask_text(result.stdout)[-_TAIL:],
+            "stderr": masks.mask_text(result.stderr)[-_TAIL:],
         }
 
 

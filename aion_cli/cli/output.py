@@ -7,6 +7,7 @@ result are the only ones that know the real stdout.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import enum
 import errno
@@ -83,6 +84,7 @@ class MaskedStream:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._begun: dict[int, str] = {}
+        self.buffer = _MaskedBytes(self)
 
     def write(self, text: str) -> int:
         """Write text with secrets masked; returns the number of characters that were given."""
@@ -121,6 +123,26 @@ class MaskedStream:
         """Write several texts."""
         for line in lines:
             self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _MaskedBytes:
+    """The `buffer` of a masked stream: bytes that are written to it take the same way as text."""
+
+    def __init__(self, stream: MaskedStream) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write bytes; returns how many were given."""
+        self._stream.write(self._decoder.decode(bytes(data)))
+        return len(data)
+
+    def flush(self) -> None:
+        """Write what has begun."""
+        self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

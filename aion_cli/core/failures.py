@@ -7,6 +7,7 @@ exception with a custom constructor, or of a class that is gone by the time of t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from aion_cli.core import payload
@@ -23,6 +24,7 @@ from aion_cli.errors import (
 )
 
 F = TypeVar("F", bound=WorkflowFailure)
+Mask = Callable[[str], str]
 
 # Together these keep a failure with all its causes well below the longest line of a history.
 _LONGEST_CHAIN = 8
@@ -32,26 +34,33 @@ _MOST_NOTES = 16
 _TIMEOUTS = frozenset({ErrorKind.TIMEOUT, ErrorKind.TOTAL_TIMEOUT, ErrorKind.HEARTBEAT_TIMEOUT})
 
 
-def failure_of(error: BaseException, paths: SourcePaths, *, kind: ErrorKind | None = None) -> Failure:
+def failure_of(
+    error: BaseException, paths: SourcePaths, *, kind: ErrorKind | None = None, mask: Mask | None = None
+) -> Failure:
     """Record an exception: its class, message, notes, trimmed traceback and causes.
 
-    kind: what to record instead of what the exception's class says.
+    kind: what to record instead of what the exception's class says. mask: hides secrets in text before it is cut, since
+    what is left of half a secret would not be found.
     """
-    return _failure(error, paths, kind, depth=0)
+    return _failure(error, paths, kind, mask or _unmasked, depth=0)
 
 
-def _failure(error: BaseException, paths: SourcePaths, kind: ErrorKind | None, depth: int) -> Failure:
+def _unmasked(text: str) -> str:
+    return text
+
+
+def _failure(error: BaseException, paths: SourcePaths, kind: ErrorKind | None, mask: Mask, depth: int) -> Failure:
     cause = error.__cause__
     if cause is None and not error.__suppress_context__:
         cause = error.__context__
     return Failure(
         kind=kind or _kind_of(error),
         type=_name_of(error),
-        message=_text_of(error),
+        message=_text_of(error, mask),
         details=_details_of(error),
-        traceback=clean(_frames_of(error, paths)),
-        notes=[clean(str(note)) for note in getattr(error, "__notes__", ())[:_MOST_NOTES]],
-        cause=_failure(cause, paths, None, depth + 1) if cause is not None and depth < _LONGEST_CHAIN else None,
+        traceback=clean(mask(_frames_of(error, paths))),
+        notes=[clean(mask(str(note))) for note in getattr(error, "__notes__", ())[:_MOST_NOTES]],
+        cause=_failure(cause, paths, None, mask, depth + 1) if cause is not None and depth < _LONGEST_CHAIN else None,
     )
 
 
@@ -62,7 +71,7 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _text_of(error: BaseException) -> str:
+def _text_of(error: BaseException, mask: Mask) -> str:
     if isinstance(error, WorkflowFailure):
         return error.message
     try:
@@ -71,9 +80,9 @@ def _text_of(error: BaseException) -> str:
         text = f"(its message could not be made: {type(broken).__qualname__})"
     if isinstance(error, BaseExceptionGroup):
         members = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        parts = "; ".join(f"{_name_of(part)}: {_text_of(part)}" for part in members)
+        parts = "; ".join(f"{_name_of(part)}: {_text_of(part, mask)}" for part in members)
         text = f"{text}: {parts}"
-    return clean(text)
+    return clean(mask(text))
 
 
 def _frames_of(error: BaseException, paths: SourcePaths) -> str:

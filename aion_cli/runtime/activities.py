@@ -16,6 +16,7 @@ import msgspec
 
 from aion_cli.api.attempts import ActivityInfo, set_activity_info
 from aion_cli.api.definitions import ActivityDefinition
+from aion_cli.api.masking import masks
 from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.failures import failure_of
 from aion_cli.core.source import SourcePaths
@@ -99,7 +100,7 @@ class ActivityRunner:
             args, kwargs = definition.signature.decode_call(attempt.input)
         except PayloadError as error:
             self.give_back(definition)
-            return failure_of(error, self._paths, kind=ErrorKind.NON_RETRYABLE)
+            return self._failure_of(error, final=True)
         call = partial(definition.fn, *args, **kwargs)
         outcome = await (self._on_loop(attempt, call) if definition.is_async else self._in_thread(attempt, call))
         return outcome if isinstance(outcome, Failure) else self._recorded(definition, outcome)
@@ -110,9 +111,13 @@ class ActivityRunner:
             try:
                 return definition.signature.encode_result(outcome.value)
             except PayloadError as unfit:
-                return failure_of(unfit, self._paths, kind=ErrorKind.NON_RETRYABLE)
+                return self._failure_of(unfit, final=True)
         final = definition.settings.retry.refuses(type(error).__mro__)
-        return failure_of(error, self._paths, kind=ErrorKind.NON_RETRYABLE if final else None)
+        return self._failure_of(error, final=final)
+
+    def _failure_of(self, error: BaseException, *, final: bool) -> Failure:
+        kind = ErrorKind.NON_RETRYABLE if final else None
+        return failure_of(error, self._paths, kind=kind, mask=masks.mask_text)
 
     async def _on_loop(self, attempt: Attempt, call: Callable[[], Any]) -> Outcome | Failure:
         set_activity_info(attempt.info)

@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO, cast
 
 import msgspec
 
@@ -65,12 +65,36 @@ def main() -> None:
     """Do the work that stdin orders."""
     answers = os.dup(1)
     os.dup2(2, 1)
+    sys.stdout = sys.stderr = cast("TextIO", _MaskedLines(sys.stderr))
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=WorkOrder)
 
     def answer(line: Answer) -> None:
-        os.write(answers, masks.mask_text(msgspec.json.encode(line).decode()).encode() + b"\n")
+        os.write(answers, msgspec.json.encode(line) + b"\n")
 
-    answer(_attempt(order, lambda details: answer(Beat(details))))
+    answer(_attempt(order, lambda details: answer(Beat(masks.mask_json(details)))))
+    sys.stderr.flush()
+
+
+class _MaskedLines:
+    """Stderr, in which revealed secrets show as `***`. Whole lines are written, so that none is cut in two."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        lines, newline, self._begun = (self._begun + text).rpartition("\n")
+        if newline:
+            self._stream.write(masks.mask_text(lines) + newline)
+        return len(text)
+
+    def flush(self) -> None:
+        begun, self._begun = self._begun, ""
+        self._stream.write(masks.mask_text(begun))
+        self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _attempt(order: WorkOrder, report: Callable[[msgspec.Raw], None]) -> Answer:
@@ -93,10 +117,11 @@ def _attempt(order: WorkOrder, report: Callable[[msgspec.Raw], None]) -> Answer:
         value = definition.fn(*args, **kwargs)
         if definition.is_async:
             value = asyncio.run(value)
-        return Result(definition.signature.encode_result(value))
+        return Result(masks.mask_json(definition.signature.encode_result(value)))
     except BaseException as error:  # noqa: BLE001 - whatever an activity raises, SystemExit too, is its outcome
         final = definition is None or definition.settings.retry.refuses(type(error).__mro__)
-        return Failed(failure_of(error, paths, kind=ErrorKind.NON_RETRYABLE if final else None))
+        failure = failure_of(error, paths, kind=ErrorKind.NON_RETRYABLE if final else None, mask=masks.mask_text)
+        return Failed(masks.mask_failure(failure))
 
 
 def _find(order: WorkOrder) -> ActivityDefinition[..., Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from urllib.parse import quote
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from aion_cli.api.masking import MASK, Masks
 from aion_cli.core import events as ev
-from tests.builders import completed, failed, failure, scheduled
+from tests.builders import child, completed, ended, failed, failure, scheduled, send, signal
 
 
 def test_a_revealed_value_is_replaced_in_text() -> None:
@@ -90,3 +93,47 @@ def test_blank_values_mask_nothing_but_themselves(value: str) -> None:
     masks = Masks()
     masks.add(value)
     assert masks.mask_text("a b") == "a b"
+
+
+def test_the_ways_in_which_python_json_and_urls_write_a_value_are_hidden() -> None:
+    value = 'p"q\\r\tété&s'
+    masks = Masks()
+    masks.add(value)
+    for text in (repr(value), json.dumps(value), json.dumps(value, ensure_ascii=False), str(KeyError(value))):
+        assert masks.mask_text(text).strip("'\"") == MASK
+    assert masks.mask_text(f"db://user:{quote(value, safe='')}@host") == f"db://user:{MASK}@host"
+
+
+def test_what_a_run_refers_to_is_hidden_once_it_is_there_and_something_is_recorded() -> None:
+    found: list[str] = []
+    masks = Masks()
+    masks.expect("file:key", lambda: found[0] if found else None)
+    assert bytes(masks.mask_event(completed(0, "hunter22")).result) == b'"hunter22"'
+    found.append("hunter22")
+    assert masks.mask_text("hunter22") == "hunter22"  # a stream alone looks at nothing
+    assert bytes(masks.mask_event(completed(0, "hunter22")).result) == b'"***"'
+    assert masks.mask_text("hunter22") == MASK
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        scheduled(0, "hunter22", {"user": "hunter22"}),
+        signal("hunter22", "hunter22"),
+        child(0, "hunter22", "hunter22"),
+        send(0, "hunter22", "go", "hunter22"),
+        ended("hunter22"),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_what_code_asks_for_and_what_comes_from_outside_stays_as_it_is_compared(event: ev.Event) -> None:
+    masks = Masks()
+    masks.add("hunter22")
+    assert masks.mask_event(event) is event
+
+
+def test_the_class_of_a_failure_stays() -> None:
+    masks = Masks()
+    masks.add("ValueError")
+    masked = masks.mask_event(failed(0, failure("ValueError", "a ValueError")))
+    assert (masked.error.type, masked.error.message) == ("ValueError", "a ***")
