@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from aion_cli.core.execution import current, is_replaying
 from aion_cli.errors import UsageError
@@ -21,7 +22,7 @@ def set_progress(done: int, total: int, text: str = "") -> None:
     current().progress = (done, total, text)
 
 
-class _SilentInReplay(logging.Filter):
+class SilentInReplay(logging.Filter):
     """Drops what workflow code logs while it is replayed: it was logged when it happened."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -29,7 +30,19 @@ class _SilentInReplay(logging.Filter):
         return not is_replaying()
 
 
+class _StderrLines(logging.Handler):
+    """Writes to whatever stderr is at the moment, so that live progress and masking see it.
+
+    A program that has set up logging of its own gets the records there instead.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not logging.getLogger().handlers:
+            sys.stderr.write(f"{record.levelname.lower()}: {self.format(record)}\n")
+
+
 log = logging.getLogger("aion.workflow")
 """A logger for workflows and activities: INFO and above on stderr, silent while replaying."""
-log.addFilter(_SilentInReplay())
+log.addFilter(SilentInReplay())
+log.addHandler(_StderrLines())
 log.setLevel(logging.INFO)

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import sys
+import importlib
+from typing import Any
 
 from aion_cli.cli.output import mute_while
 from aion_cli.core.execution import is_replaying
-
-_API = "aion_cli.api.telling"
-
-
-class _StderrLines(logging.Handler):
-    """Writes to whatever stderr is at the moment, so that live progress and masking see it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"{record.levelname.lower()}: {self.format(record)}\n")
 
 
 def _never() -> bool:
@@ -23,14 +14,10 @@ def _never() -> bool:
 
 
 def connect_output(*, show_replay: bool = False) -> None:
-    """Send the log of workflows to stderr, and hold back what a replay repeats unless show_replay."""
+    """Hold back what workflow code prints while it is replayed, unless show_replay; then what it logs is shown, too."""
     mute_while(_never if show_replay else is_replaying)
-    # Only code that imported `log` can have used it, and then the logging module is loaded already.
-    api = sys.modules.get(_API)
-    if api is not None:
-        logger: logging.Logger = api.log
-        if not logger.handlers:
-            logger.addHandler(_StderrLines())
-            logger.propagate = False
-        if show_replay:
-            logger.filters.clear()
+    if show_replay:
+        # Loading `logging` costs every start, and only this needs it here.
+        api: Any = importlib.import_module("aion_cli.api.telling")
+        for silence in [each for each in api.log.filters if isinstance(each, api.SilentInReplay)]:
+            api.log.removeFilter(silence)
