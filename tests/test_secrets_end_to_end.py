@@ -1,4 +1,4 @@
-"""Secrets through `aion run`: a value is nowhere on disk and on no stream; with a codec no payload can be read on disk."""
+"""Secrets through `aion run`: a value is nowhere on disk, on no stream; with a codec no payload can be read on disk."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def raises_elsewhere(secret: Secret):
 
 @activity
 def cut_in_two(secret: Secret):
-    raise ValueError("x" * 8187 + secret.reveal())
+    raise ValueError("x" * 8180 + secret.reveal())
 
 async def attempted(call):
     try:
