@@ -28,7 +28,7 @@ from aion_cli.core.determinism import DeterminismContext
 from aion_cli.core.events import EventClass, event_class
 from aion_cli.core.failures import activity_error, child_error, failure_of
 from aion_cli.core.handlers import Handlers
-from aion_cli.core.loop import RunClosed, WorkflowFuture, WorkflowLoop
+from aion_cli.core.loop import WorkflowFuture, WorkflowLoop
 from aion_cli.core.patches import HistoryAhead, Patches
 from aion_cli.core.pending import Decoder, OpenCommands
 from aion_cli.core.signals import SignalBuffers
@@ -237,7 +237,7 @@ class Execution:
         return self._commands.is_open(command.key)
 
     def close(self) -> None:
-        """Abandon the code where it stands: nothing of it runs afterwards. `resisting` names tasks that go on waiting."""
+        """Abandon the code where it stands: nothing of it runs afterwards. See `resisting` for what would not end."""
         if self.phase is Phase.CLOSED:
             return
         self._last_line = self.where()
@@ -248,11 +248,16 @@ class Execution:
         self.resisting += self._loop.close_tasks()
 
     def require_running(self) -> None:
-        """Raise RunClosed once the code has ended, and AionError while a query looks at it."""
+        """Raise RunClosed once the code has ended (see `WorkflowLoop.refuse`), and AionError while a query looks."""
         if self._answering:
             raise AionError("a query tried to change its run", hint="a query may only look; use an update to act")
         if self.phase is not Phase.RUNNING:
-            raise RunClosed
+            self._loop.refuse()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the code has ended, or was closed."""
+        return self.phase is not Phase.RUNNING
 
     def _source(self, called_at: Site | None = None) -> str:
         """Say which line of the author's code asks for something.

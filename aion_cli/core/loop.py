@@ -139,6 +139,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._order = 0
         self._running = False
         self._closed = False
+        self._refusals = 0
         self.execution: Any = None
         self.on_unhandled: Callable[[dict[str, Any]], None] = _ignore_context
 
@@ -199,9 +200,25 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         with self.being_current(), warnings.catch_warnings():
             # What a `finally` hands to gather or create_task is refused, and then awaited by nobody.
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-            resisting = [task for task in tasks if not task.done() and not _close_quietly(task)]
+            resisting = [task for task in tasks if not task.done() and not self._close_task(task)]
         _abandoned.extend(resisting)
         return [task.get_name() for task in resisting]
+
+    def _close_task(self, task: WorkflowTask[Any]) -> bool:
+        asyncio_tasks._enter_task(self, task)  # pyright: ignore[reportPrivateUsage] - see _Current
+        try:
+            return _close_quietly(task)
+        finally:
+            asyncio_tasks._leave_task(self, task)  # pyright: ignore[reportPrivateUsage] - see _Current
+
+    def refuse(self) -> None:
+        """Raise RunClosed, unless that was swallowed again and again: then what is awaited is never answered.
+
+        So a loop around a bare `except` stops where it waits, and does not spin.
+        """
+        self._refusals += 1
+        if self._refusals <= _CLOSE_ATTEMPTS:
+            raise RunClosed
 
     def _finish_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         if not self._closed:
@@ -226,6 +243,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         timer = _Timer(when, callback, args, self, context)
+        if self._closed:
+            self.refuse()
+            return timer
         try:
             fire_at_micros = round(when * _MICROSECONDS)
         except OverflowError:
@@ -243,7 +263,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             self._host.cancel_timer(timer_id)
 
     def create_future(self) -> asyncio.Future[Any]:
-        self._refuse_when_closed()
+        if self._closed:
+            self.refuse()
         return WorkflowFuture[Any](loop=self)
 
     def create_task(  # pyright: ignore[reportIncompatibleMethodOverride] - newer Pythons pass more keywords, of which none changes what runs
@@ -256,15 +277,12 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Task[T]:
         if self._closed:
             coro.close()
-        self._refuse_when_closed()
+            self.refuse()
+            return cast("asyncio.Task[T]", WorkflowFuture[T](loop=self))
         task = WorkflowTask[T](coro, loop=self, name=name, context=context)
         self._tasks[task.order] = task
         task.add_done_callback(self._forget)
         return task
-
-    def _refuse_when_closed(self) -> None:
-        if self._closed:
-            raise RunClosed
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(hash(task), None)

@@ -67,7 +67,9 @@ class OpenCommands:
         return number
 
     def emit(self, command: cmd.AnyCommand) -> None:
-        """Hand a command out with this activation."""
+        """Hand a command out with this activation; once the code has ended, its end alone."""
+        if self.frozen and not isinstance(command, cmd.CompleteWorkflow):
+            return
         begins = isinstance(command, cmd.BEGINNING)
         # What begins something is found again by its key, so that it can be retracted.
         self._emitted[command.key if begins else (type(command), command.key)] = command
@@ -88,8 +90,9 @@ class OpenCommands:
         """Emit a command, and return the future of its answer. withdrawal: the command that takes it back, if any."""
         future = CommandFuture(loop=self._loop)
         future.withdraw = lambda: self.withdraw(command.key, withdrawal)
-        self._open[command.key] = _Pending(command, since, future, decode)
-        self.emit(command)
+        if not self.frozen:
+            self._open[command.key] = _Pending(command, since, future, decode)
+            self.emit(command)
         return future
 
     def ask_timer(self, command: cmd.StartTimer, since: str) -> None:

@@ -19,8 +19,9 @@ from aion_cli.core.loop import WorkflowFuture
 class SignalHost(Protocol):
     """What the buffers need from the execution."""
 
-    def require_running(self) -> None:
-        """Raise RunClosed once the code has ended."""
+    @property
+    def is_over(self) -> bool:
+        """Whether the code has ended."""
         ...
 
     def new_waiter(self) -> WorkflowFuture[None]:
@@ -65,9 +66,8 @@ class SignalBuffers:
 
     async def receive(self, name: str) -> ev.SignalReceived:
         """Take the next signal of a name; waits if there is none. A `finally` of code that has ended takes none."""
-        self._host.require_running()
         buffer = self._buffer(name)
-        while not buffer.events:
+        while not buffer.events or self._host.is_over:
             await self._arrival(name, buffer)
         buffer.handed += 1
         return buffer.events.popleft()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from aion_cli import (
     send_signal,
     sleep_until,
     uuid4,
+    wait_until,
     workflow,
 )
 from aion_cli.core import commands as cmd
@@ -857,6 +858,65 @@ def test_a_suspended_execution_is_closed_without_another_command_and_never_resum
     del run
     gc.collect()
     assert log == as_closed
+
+
+async def until_it_works(wait: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        try:
+            await wait()
+            return
+        except:  # noqa: E722 - a bare except, as authors write it
+            continue
+
+
+async def in_time() -> None:
+    async with asyncio.timeout(60):
+        await go.receive()
+
+
+async def as_tasks() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(charge("A1"))
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        go.receive,
+        in_time,
+        as_tasks,
+        lambda: charge("A1"),
+        lambda: ship("A1"),
+        lambda: asyncio.sleep(60),
+        lambda: asyncio.gather(charge("A1"), asyncio.sleep(60)),
+        lambda: asyncio.create_task(charge("A1")),
+        lambda: asyncio.wait_for(go.receive(), 60),
+        lambda: wait_until(lambda: False),
+        lambda: send_signal("order-2", go, 1),
+    ],
+    ids=["receive", "timeout", "group", "activity", "child", "sleep", "gather", "task", "wait_for", "until", "send"],
+)
+@pytest.mark.parametrize("ends", [False, True], ids=["suspended", "ended"])
+def test_a_loop_around_a_bare_except_does_not_spin_when_its_run_is_closed(
+    wait: Callable[[], Awaitable[object]], ends: bool
+) -> None:
+    @workflow
+    async def stubborn() -> None:
+        if ends:
+            asyncio.create_task(until_it_works(wait))  # noqa: RUF006 - left behind
+            await stop.receive()
+        else:
+            await until_it_works(wait)
+
+    run = Stepping(stubborn)
+    run.execution.signals.deliver(msgspec.structs.replace(signal("stop", 1), seq=9, recorded_at=at(9)))
+    if ends:
+        assert kinds(run(ev.WorkflowResumed())) == ["CompleteWorkflow"]
+    else:
+        run.execution.close()
+        assert run.execution.take_commands() == []
+    assert len(run.execution.resisting) == 1
+    assert [event.seq for event in run.execution.unconsumed()] == ([] if ends else [9])
 
 
 @pytest.mark.parametrize("event", [ev.WorkflowTerminated(), ev.WorkflowTimedOut(timeout_s=5)])
