@@ -41,14 +41,24 @@ def fakes_by_name(activities: Mapping[Any, Callable[..., Any]]) -> Fakes:
 
 
 class FakingExecutor(InProcessExecutor):
-    """The in-process executor with fakes. What has no fake really runs, and takes real time."""
+    """The in-process executor with fakes. What has no fake really runs, and takes real time.
+
+    check: told (ordinal, attempt) before an attempt is made.
+    """
 
     def __init__(
-        self, loop: SkippingLoop, activities: ActivityRunner, others: OtherRuns, mailbox: Mailbox, fakes: Fakes
+        self,
+        loop: SkippingLoop,
+        activities: ActivityRunner,
+        others: OtherRuns,
+        mailbox: Mailbox,
+        fakes: Fakes,
+        check: Callable[[int, int], None],
     ) -> None:
         super().__init__(activities, others, SkippingClock(loop), mailbox.look)
         self._loop = loop
         self._fakes = fakes
+        self._check = check
 
     def try_reserve(self, command: cmd.RunActivity) -> bool:
         """Take room for an attempt; see LiveExecutor."""
@@ -65,6 +75,7 @@ class FakingExecutor(InProcessExecutor):
     async def _attempt(
         self, definition: ActivityDefinition[..., Any], request: ActivityRequest, attempt: int, limit: Limit | None
     ) -> msgspec.Raw | Failure:
+        self._check(request.command.key.ordinal, attempt)
         if definition.name in self._fakes:
             return await super()._attempt(definition, request, attempt, limit)
         with self._loop.real_work():

@@ -123,7 +123,7 @@ class Life:
                 replay,
                 boundary,
                 Recorder(store),
-                FakingExecutor(place.loop, place.activities, self, mailbox, place.fakes),
+                FakingExecutor(place.loop, place.activities, self, mailbox, place.fakes, store.check_attempt),
                 mailbox,
                 identity=Identity(self.workflow_id, replay.execution.started.run_id, number),
                 worker=_WORKER,

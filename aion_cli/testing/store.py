@@ -38,6 +38,22 @@ class CuttableStore(MemoryStore):
         """Yield the history; see EventStore."""
         return iter(list(self._events))
 
+    def check_attempt(self, ordinal: int, attempt: int) -> None:
+        """Raise AssertionError unless an attempt at an activity is recorded as begun, and its activity has no end."""
+        begun = False
+        for event in self._events:
+            match event:
+                case ev.ActivityStarted(activity_id=n) if n == ordinal:
+                    begun |= event.attempt == attempt
+                case ev.ActivityCompleted(activity_id=n) | ev.ActivityCancelled(activity_id=n) if n == ordinal:
+                    raise AssertionError(f"activity {ordinal} is done, and runs again")
+                case ev.ActivityFailed(activity_id=n, next_attempt_at=None) if n == ordinal:
+                    raise AssertionError(f"activity {ordinal} has failed for good, and runs again")
+                case _:
+                    pass
+        if not begun:
+            raise AssertionError(f"attempt {attempt} at activity {ordinal} runs before it is recorded")
+
     def cut(self, seq: int, on_append: Callable[[int, int], None]) -> CuttableStore:
         """Return another store that holds the events up to seq: what a crash may have left."""
         kept = CuttableStore(on_append)

@@ -57,6 +57,10 @@ class Ops(Protocol):
         """Return what asyncio.as_completed begins in the given order. Its own begins coroutines by their address."""
         ...
 
+    def check_open(self) -> None:
+        """Raise something if nothing can begin any more: coroutines would be made that nobody ever awaits."""
+        ...
+
     async def wait_for(self, coroutine: Coroutine[Any, Any, Any], timeout: float) -> Any:
         """Do as asyncio.wait_for of Python 3.12 does; that of 3.11 makes a task, and so takes more steps."""
         ...
@@ -113,7 +117,8 @@ async def _run_one(node: nodes.Node, ops: Ops) -> Any:
             async with asyncio.timeout(ops.exactly(node.ms)):
                 return await run(node.body, ops)
         case nodes.WaitFor():
-            return await ops.wait_for(run(node.body, ops), ops.exactly(node.ms))
+            seconds = ops.exactly(node.ms)
+            return await ops.wait_for(run(node.body, ops), seconds)
         case nodes.Shield():
             return await asyncio.shield(run(node.body, ops))
         case nodes.Orphan():
@@ -134,6 +139,7 @@ async def _run_one(node: nodes.Node, ops: Ops) -> Any:
 
 
 async def _run_together(node: nodes.Node, ops: Ops) -> Any:
+    ops.check_open()
     coroutines = [run(part, ops) for part in node.parts()]
     match node:
         case nodes.Gather():
@@ -171,6 +177,7 @@ async def _race(coroutines: Sequence[Coroutine[Any, Any, Any]], when: str, timeo
 
 
 async def _take_turns(node: nodes.Locked, ops: Ops) -> Any:
+    ops.check_open()
     turn = asyncio.Semaphore(2)
 
     async def in_turn(item: nodes.Node) -> Any:
@@ -316,6 +323,10 @@ class AionOps(Durations):
 
     def in_order(self, coroutines: Sequence[Coroutine[Any, Any, Any]]) -> Sequence[Awaitable[Any]]:
         return coroutines
+
+    def check_open(self) -> None:
+        if asyncio.get_running_loop().is_closed():
+            raise asyncio.CancelledError
 
     async def wait_for(self, coroutine: Coroutine[Any, Any, Any], timeout: float) -> Any:
         return await asyncio.wait_for(coroutine, timeout)

@@ -161,16 +161,16 @@ class PlainRun(Durations):
         for task in self.tasks:
             task.cancel()
 
-    def _require_open(self) -> None:
+    def check_open(self) -> None:
         if self._closed:
             raise _Closed
 
     def exactly(self, ms: float) -> float:
-        self._require_open()
+        self.check_open()
         return super().exactly(ms)
 
     async def act(self, kind: str, arg: int) -> Any:
-        self._require_open()
+        self.check_open()
         ordinal = self._activities
         self._activities += 1
         due = self._world.loop.micros
@@ -207,14 +207,14 @@ class PlainRun(Durations):
         return await future
 
     async def receive(self, name: str) -> int:
-        self._require_open()
+        self.check_open()
         return await self._signals[name].get()
 
     def poll(self, name: str) -> int:
         return self._signals[name].qsize()
 
     async def send(self, name: str, value: int) -> None:
-        self._require_open()
+        self.check_open()
         sent = self._world.loop.create_future()
         target = self._world.runs[MAIN]
 
@@ -231,7 +231,7 @@ class PlainRun(Durations):
         await sent
 
     async def child(self, node: nodes.Child) -> Any:
-        self._require_open()
+        self.check_open()
         number = self._children
         self._children += 1
         self._open_children[number] = waiting = _Await(self._world, f"{self._path}/{number}", node.body)
