@@ -17,6 +17,7 @@ from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind, Failure, ParentClose
 from aion_cli.core.ids import RunName
+from aion_cli.core.status import RunStatus, summarise
 from aion_cli.errors import (
     HistoryShapeError,
     NoSuchRunError,
@@ -29,7 +30,7 @@ from aion_cli.runtime.endings import SuspendReason
 from aion_cli.runtime.executor import ChildOutcome, ChildSuspendedError, SendOutcome, SpawnedChild
 from aion_cli.runtime.journal import JsonlStore
 from aion_cli.runtime.ownership import Role
-from aion_cli.runtime.reading import read_first_event
+from aion_cli.runtime.reading import read_first_event, read_history
 from aion_cli.runtime.recorder import stamped_from_start
 from aion_cli.runtime.runner import Runner
 from aion_cli.runtime.wall import instant
@@ -81,11 +82,25 @@ class LocalRuns:
                         raise ChildSuspendedError(f"{child.workflow_id} goes on in another process") from None
                     await asyncio.sleep(_WATCH_EVERY_S)
                     continue
-                if end.closed_by is None:
+                if end.closed_by is not None:
+                    return outcome_for_parent(child, end.closed_by)
+                if end.reason is not SuspendReason.PAUSED or not await self._until_resumed(child, runner):
                     raise ChildSuspendedError(f"{child.workflow_id} was suspended")
-                return outcome_for_parent(child, end.closed_by)
         finally:
             self._runners.pop(child.workflow_id, None)
+
+    async def _until_resumed(self, child: SpawnedChild, runner: Runner) -> bool:
+        """Watch a child that is paused until it no longer is. False if it is told to stop before."""
+        folder, seen = self._shop.folder, -1
+        runner.park()
+        while not runner.is_stopping:
+            path = folder.latest(child.workflow_id).path
+            size = path.lstat().st_size
+            if size != seen and summarise(read_history(path, folder.files)).status is not RunStatus.PAUSED:
+                return True
+            seen = size
+            await asyncio.sleep(_WATCH_EVERY_S)
+        return False
 
     def _first_event(self, child: SpawnedChild) -> ev.WorkflowStarted:
         return self._shop.first_event(definition_of(child), child.workflow_id, child.event.input, parent=child.parent)

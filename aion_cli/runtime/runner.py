@@ -55,6 +55,7 @@ class Runner:
         self._role = role
         self._live: LiveRun | None = None
         self._stop: SuspendReason | None = None
+        self._parked = False
 
     def suspend(self, reason: SuspendReason) -> None:
         """Stop what runs, or what is about to; see LiveRun.suspend."""
@@ -75,7 +76,12 @@ class Runner:
     @property
     def is_blocked(self) -> bool:
         """Whether only timers and signals can move the run."""
-        return self._live is not None and self._live.is_blocked
+        return self._parked if self._live is None else self._live.is_blocked
+
+    def park(self) -> None:
+        """Count as blocked until it runs again."""
+        self._parked = True
+        self._on_quiet()
 
     def awaited_signals(self) -> list[Waiting]:
         """Say which signals the code waits for; none while it is not live."""
@@ -93,6 +99,7 @@ class Runner:
         Raises OwnedElsewhereError, NonDeterminismError (nothing was appended), DamagedHistoryError, StoreError …
         """
         shop, workflow_id = self._shop, started.workflow_id
+        self._parked = False
         try:
             with take(shop.folder, workflow_id, self._role, wait_s=BRIEF_OWNER_WAIT_S):
                 sweep(shop.folder, workflow_id, shop.clock.micros())

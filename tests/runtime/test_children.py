@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import msgspec
@@ -274,6 +275,42 @@ def test_a_parent_whose_child_waits_for_a_signal_is_blocked(shop: Shop) -> None:
     assert (end.status, [wait.name for wait in end.waiting]) == (RunStatus.WAITING, [CHILD])
     shop.send(signal("go", 1), CHILD)
     assert shop.run(order_slowly).status is RunStatus.COMPLETED
+
+
+def paused_child(shop: Shop) -> None:
+    shop.write(started("A1"), child(0, "ship", "A1", CHILD))
+    shop.write(started("A1", parent=ev.ParentRef("order-1", "r1", 2)), ev.WorkflowPaused(), workflow_id=CHILD)
+
+
+def test_a_child_that_is_paused_is_gone_on_with_when_it_is_resumed(shop: Shop) -> None:
+    paused_child(shop)
+
+    async def meanwhile(runner: Runner) -> None:
+        await asyncio.sleep(0.05)
+        assert CALLS == []
+        shop.send(ev.WorkflowResumed(), CHILD)
+
+    assert shop.run(order, meanwhile=meanwhile).status is RunStatus.COMPLETED
+    assert CALLS == ["ship A1", "bill ship A1"]
+
+
+def test_a_parent_whose_child_is_paused_is_blocked(shop: Shop) -> None:
+    paused_child(shop)
+    end = shop.until_blocked(order)
+    assert (end.closed_by, [wait.name for wait in end.waiting], CALLS) == (None, [CHILD], [])
+
+
+def test_a_parent_whose_child_is_paused_stops_at_once_when_it_is_told_to(shop: Shop) -> None:
+    paused_child(shop)
+
+    async def meanwhile(runner: Runner) -> None:
+        await asyncio.sleep(0.05)
+        interrupt(runner)
+
+    begun = time.monotonic()
+    assert shop.run(order, meanwhile=meanwhile).closed_by is None
+    assert time.monotonic() - begun < 4.0  # grace would be 5 s
+    assert shop.names(CHILD) == ["WorkflowStarted", "WorkflowPaused"]
 
 
 # --- cancelling and closing
