@@ -35,7 +35,6 @@ from aion_cli.runtime.outcome import RunEnd, ended, suspended
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.reading import read_first_event, read_history
 from aion_cli.runtime.recorder import Recorder, stamped_from_start
-from aion_cli.runtime.starting import runtime_ref
 from aion_cli.runtime.wall import instant
 from aion_cli.runtime.watchdog import Watchdog
 from aion_cli.runtime.workshop import PastListener, Workshop
@@ -152,22 +151,31 @@ class Runner:
             end, execution = await self._run_history(definition, location)
             if not isinstance(end.closed_by, ev.WorkflowContinuedAsNew):
                 return end
-            location = self._continue_as_new(location, execution, end.closed_by)
+            first = self._shop.first_event(
+                definition,
+                location.workflow_id,
+                end.closed_by.input,
+                tags=dict(execution.tags),
+                parent=execution.started.parent,
+            )
+            location = self._continue_as_new(location, execution, end.closed_by, first)
 
     def _continue_as_new(
-        self, location: RunLocation, execution: Execution, continued: ev.WorkflowContinuedAsNew
+        self,
+        location: RunLocation,
+        execution: Execution,
+        continued: ev.WorkflowContinuedAsNew,
+        first: ev.WorkflowStarted,
     ) -> RunLocation:
         """Create the next history in one batch: its start, then what the old one did not consume."""
         old = execution.started
         started = msgspec.structs.replace(
-            old,
+            first,
             run_id=continued.new_run_id,
             workflow_type=continued.workflow_type or old.workflow_type,
-            input=continued.input,
             continued_from=old.run_id,
-            runtime=runtime_ref(),
         )
-        name = RunName(location.name.workflow_id, location.name.number + 1)
+        name = RunName(location.workflow_id, location.name.number + 1)
         return self._create(name, [started, *execution.unconsumed()])
 
     async def _run_history(

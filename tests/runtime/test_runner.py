@@ -16,7 +16,7 @@ import msgspec
 import pydantic
 import pytest
 
-from aion_cli import ContinueAsNew, Signal, activity, activity_info, shell, workflow
+from aion_cli import ContinueAsNew, Signal, activity, activity_info, set_tags, shell, workflow
 from aion_cli.core import events as ev
 from aion_cli.core.status import RunStatus, WaitKind
 from aion_cli.errors import NonDeterminismError, OwnedElsewhereError, WrongStateError
@@ -291,6 +291,25 @@ def test_what_was_not_consumed_is_carried_over_in_the_first_batch_under_its_ids(
     assert [event.b for event in events[:3]] == [2, 1, 0]
     assert [event.signal_id for event in events[1:3]] == ["s1", "s2"]
     assert events[-1].result == raw(7)
+
+
+def test_the_next_run_names_the_code_of_today_and_keeps_tags_and_parent(shop: Shop) -> None:
+    parent = ev.ParentRef("other", "r0", 5)
+    begun = started(1, tags={"customer": "acme", "step": "first"}, parent=parent, rehashed=True)
+    shop.write(begun, ev.TagsSet(tags={"customer": "acme", "step": "second"}))
+
+    @workflow
+    async def tagged(n: int) -> None:
+        set_tags(step="second")
+        if n:
+            raise ContinueAsNew(n - 1)
+
+    shop.run(tagged)
+    second = shop.events(number=2)[0]
+    assert (second.tags, second.parent) == ({"customer": "acme", "step": "second"}, parent)
+    assert second.definition.file == __file__
+    assert second.definition.digest.startswith("sha256:")
+    assert second.rehashed is False
 
 
 def test_a_crash_between_two_files_is_mended_by_the_next_run(shop: Shop) -> None:
