@@ -65,6 +65,7 @@ def test_the_first_divergence_is_explained_and_the_others_have_their_line(orders
         "error[non-determinism]: order-1 no longer matches its history\n"
         '  histories/order-1.jsonl:2   recorded: activity "charge" (0) with "A1"\n'
         f'  {place.ljust(len("histories/order-1.jsonl:2"))}   asks for: activity "bill" (0) with "A1"\n'
+        "  note: the workflow's file has changed since this run started\n"
         '  hint: restore the call, guard the change with patched("…"), or start afresh under another id: '
         "aion run … --id NEW\n"
         "1 more diverged; -v explains each\n"
