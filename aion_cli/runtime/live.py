@@ -265,7 +265,7 @@ class LiveRun:
             self._listener(fresh)
         for reply, stamped in replies:
             if not reply.done():
-                reply.set_result(stamped)
+                self._answer(reply, stamped)
         began_activity = False
         for leg in legs:
             began_activity |= self._launch(leg) and isinstance(leg.command, cmd.RunActivity)
@@ -274,6 +274,13 @@ class LiveRun:
             self._finish(self._terminal)
         elif not began_activity:  # which looks itself when it lands
             self._loop.call_soon(self.check_quiet)
+
+    def _answer(self, reply: asyncio.Future[Any], stamped: ev.Event) -> None:
+        """Let whoever brought an arrival go on; not with an attempt at what the code has withdrawn since."""
+        if event_class(stamped) is EventClass.PROGRESS and not self._execution.expects(stamped):
+            reply.cancel()
+        else:
+            reply.set_result(stamped)
 
     def _launch(self, leg: _Leg) -> bool:
         """Let a leg act, if it is to; returns whether it does."""
