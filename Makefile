@@ -5,12 +5,13 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-lowest lint format tools build bench bench-peers clean
+.PHONY: help demo test test-lowest torture lint format tools build bench bench-peers clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     install aion into .venv and watch a workflow survive kill -9"
 	@echo "make test     all tests (ARGS=tests/cli for some of them)"
+	@echo "make torture  the fault suite in full: strace, power cuts, full disks; needs root, an hour"
 	@echo "make lint     ruff, pyright, import-linter"
 	@echo "make format   let ruff format and fix what it can"
 	@echo "make build    the wheel, into dist/"
@@ -27,6 +28,10 @@ test: $(VENV)/.dev
 
 test-lowest: $(VENV)/lowest/.ready
 	$(VENV)/lowest/bin/python -m pytest -n auto $(ARGS)
+
+# Layers that need root, strace, mkfs.ext4 or mkfs.xfs say so and are skipped where those are not there.
+torture: $(VENV)/.dev
+	AION_TORTURE=1 $(BIN)/python -m pytest -n auto -rs tests/faults $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

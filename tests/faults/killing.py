@@ -62,12 +62,16 @@ class Points:
     def pass_by(self) -> None:
         """Pass a point, or die at it."""
         if self.is_here():
-            die()
+            ending()
 
 
 def die() -> None:
     """End this process as kill -9 does."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+ending = die
+"""What happens at the point; a power cut is another one."""
 
 
 class KillingCalls(Calls):
@@ -88,7 +92,7 @@ class KillingCalls(Calls):
         self._points.pass_by()
         if self._points.is_here():
             super().write(fd, data[: len(data) // 2])
-            die()
+            ending()
         written = super().write(fd, data)
         self._points.pass_by()
         return written
@@ -142,10 +146,10 @@ class KillingCalls(Calls):
 class RealMachine:
     """A folder of histories, and a ledger in a file beside it, which a kill does not reach. Implements Machine."""
 
-    def __init__(self, place: Path, points: Points) -> None:
+    def __init__(self, place: Path, points: Points, ledger: Path | None = None) -> None:
         self.root = place / "histories"
         self._points = points
-        self._ledger = place / "ledger.jsonl"
+        self._ledger = ledger or place / "ledger.jsonl"
         place.mkdir(exist_ok=True)
         self._fd = os.open(self._ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
@@ -184,9 +188,9 @@ class RealMachine:
         return {path.read_bytes() for path in (self.root / ".aion" / "torn").glob("*")}
 
 
-def play_on(scene: Scene, place: Path, at: int | None) -> None:
+def play_on(scene: Scene, place: Path, at: int | None, ledger: Path | None) -> None:
     """Play a scene in this process, which dies at a point; without one, to its end, and judge what is found there."""
-    machine = RealMachine(place, Points(at))
+    machine = RealMachine(place, Points(at), ledger)
     for tail in torn_tails(machine.histories()):
         machine.remember(tail)
     refusals = scene.play(machine)
@@ -214,19 +218,23 @@ def points_of(scene: Scene, place: Path) -> int:
     return points.count
 
 
-def forked(scene: Scene, place: Path, at: int | None) -> tuple[bool, str, str]:
-    """Play in a child; returns whether it was killed, and if it broke a promise which one, and its story."""
+def forked(scene: Scene, place: Path, at: int | None, ledger: Path | None = None) -> tuple[bool, str, str]:
+    """Play in a child; returns whether it was killed, and if it broke a promise which one, and its story.
+
+    ledger: where the world remembers; None: beside the histories.
+    """
+    story = (ledger or place).with_suffix(".story")
     pid = os.fork()
     if pid == 0:
         signal.alarm(_LONGEST_S)
         try:
-            play_on(scene, place, at)
+            play_on(scene, place, at, ledger)
             os._exit(0)
         except BrokenPromise as broken:
-            (place / "story").write_text(f"{broken.kind}\n{scene!r} {at=}: {broken}")
+            story.write_text(f"{broken.kind}\n{scene!r} {at=}: {broken}")
             os._exit(_BROKEN)
         except BaseException:  # noqa: BLE001 - a child must never go on as its parent
-            (place / "story").write_text(f"{LOST}\n{scene!r} {at=}: {traceback.format_exc()}")
+            story.write_text(f"{LOST}\n{scene!r} {at=}: {traceback.format_exc()}")
             os._exit(_UNEXPECTED)
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
@@ -234,8 +242,8 @@ def forked(scene: Scene, place: Path, at: int | None) -> tuple[bool, str, str]:
         return code != 0, "", ""
     if code == -signal.SIGALRM:
         return False, DEADLOCKED, f"{scene!r} {at=}"
-    kind, _, story = (place / "story").read_text().partition("\n")
-    return False, kind, story
+    kind, _, told = story.read_text().partition("\n")
+    return False, kind, told
 
 
 def run_chain(scene: Scene, place: Path, first: int, rng: random.Random, report: Report) -> None:

@@ -19,6 +19,7 @@ TORTURE = os.environ.get("AION_TORTURE") == "1"
 STATES = "crash states tried"
 REFUSED = "crash states refused as damage, nothing touched"
 KILLS = "kill -9"
+STRACE_KILLS = "kill -9 by strace"
 INJECTED = "errors of system calls"
 ORDERS = "interleavings"
 DAMAGED = "damaged files"
@@ -26,7 +27,7 @@ MUTANTS_CAUGHT = "mutants caught"
 POWER_CUTS = "power cuts"
 
 _PREFIX = "fault: "
-_FAULTS = (KILLS, INJECTED, POWER_CUTS, DAMAGED)
+_FAULTS = (KILLS, STRACE_KILLS, INJECTED, POWER_CUTS, DAMAGED)
 _BROKEN = (LOST, REPEATED, SILENT, DEADLOCKED)
 
 
