@@ -239,13 +239,14 @@ def test_a_history_in_nonsense_order_replays_or_is_refused(
     runs: list[tuple[AnyWorkflow, list[Any]]], data: st.DataObject, which: int
 ) -> None:
     definition, events = runs[which]
-    replay = replay_of(definition, data.draw(muddled(events)))
     try:
-        replay.run()
+        replay = replay_of(definition, data.draw(muddled(events)))
+        try:
+            replay.run()
+        finally:
+            replay.execution.close()
     except DurabilityError as error:
         assert error.message
-    finally:
-        replay.execution.close()
 
 
 @tries(100)
