@@ -31,8 +31,6 @@ _Closable = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
 
 _MICROSECONDS = 1_000_000
 _CLOSE_ATTEMPTS = 100
-_abandoned: list[asyncio.Task[Any]] = []
-"""Tasks that could not be closed. They are kept, since garbage collection would resume them once more."""
 
 
 class WorldTouchedError(AionError):
@@ -201,7 +199,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             # What a `finally` hands to gather or create_task is refused, and then awaited by nobody.
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             resisting = [task for task in tasks if not task.done() and not self._close_task(task)]
-        _abandoned.extend(resisting)
+        for task in resisting:
+            _keep_for_ever(task.get_coro())
         return [task.get_name() for task in resisting]
 
     def _close_task(self, task: WorkflowTask[Any]) -> bool:
@@ -347,6 +346,13 @@ def _is_closed(coroutine: _Closable) -> bool:
             return True
         return True
     return False
+
+
+def _keep_for_ever(coroutine: object) -> None:
+    """Have a coroutine outlive the interpreter: whoever frees it, also at its end, resumes it once more."""
+    import ctypes  # noqa: PLC0415 - it takes long to load, and next to no run needs it
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(coroutine))
 
 
 def _refuse(name: str) -> NoReturn:

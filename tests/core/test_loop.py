@@ -545,6 +545,35 @@ def test_a_task_that_swallows_everything_is_named_and_stays_where_it_is() -> Non
     assert len(steps) == after_closing
 
 
+def test_a_process_that_left_such_a_task_behind_ends_all_the_same() -> None:
+    program = """
+import asyncio
+from aion_cli.core.loop import WorkflowLoop
+from tests.core.loops import SkippingHost
+
+async def stubborn():
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except BaseException:
+            continue
+
+loop = WorkflowLoop(SkippingHost())
+main = loop.create_task(stubborn(), name="main")
+loop.run_ready(main)
+print(loop.close_tasks())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "['main']\n", "")
+
+
 def test_closing_twice_does_nothing_more() -> None:
     loop = WorkflowLoop(SkippingHost())
 
