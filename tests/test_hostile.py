@@ -1,7 +1,4 @@
-"""Histories that strangers wrote: reading them touches nothing, imports nothing, writes nothing outside, and ends.
-
-Full size with AION_TORTURE=1: 10,000 nasty texts through every renderer.
-"""
+"""Histories that strangers wrote: reading them touches nothing, imports nothing, writes nothing outside, and ends."""
 
 from __future__ import annotations
 
@@ -36,6 +33,7 @@ from tests.builders import (
     timer,
 )
 from tests.cli.support import Project, environment
+from tests.faults.tally import Tally
 
 WORKFLOW = """
 import os
@@ -141,7 +139,9 @@ def audited(project: Project, *lines: list[str]) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_commands_that_read_open_nothing_to_write_and_start_neither_processes_nor_connections(project: Project) -> None:
+def test_commands_that_read_open_nothing_to_write_and_start_neither_processes_nor_connections(
+    project: Project, request: pytest.FixtureRequest
+) -> None:
     names = hostile_histories(project)
     before = project.snapshot()
     lines = [[command, name] for command in ("replay", "show", "verify", "result") for name in names]
@@ -152,6 +152,9 @@ def test_commands_that_read_open_nothing_to_write_and_start_neither_processes_no
     assert set(report["codes"]) <= {0, 1, 2, 3, 4, 5, 7}
     assert project.snapshot() == before
     assert not (project.root / "pwned").exists()
+    Tally(request.node.user_properties).say(
+        f"G12: {len(lines)} commands that read hostile histories: 0 opened to write, 0 sockets, 0 processes"
+    )
 
 
 def test_the_witness_would_have_seen_it(project: Project) -> None:

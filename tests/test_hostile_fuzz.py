@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -33,10 +32,9 @@ from aion_cli.runtime.reading import find_reopens, read_first_event, read_histor
 from tests import nasty
 from tests.builders import replay_of
 from tests.cli.support import Project
+from tests.faults.tally import TORTURE
 from tests.runs import AnyWorkflow, HastyClock, Place
 from tests.storage import Unsynced, forty_events
-
-TORTURE = bool(os.environ.get("AION_TORTURE"))
 
 
 def tries(number: int) -> settings:

@@ -5,7 +5,6 @@ A selection in `make test`; all of them with AION_TORTURE=1.
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +33,9 @@ from aion_cli.core.status import RunStatus, Waiting, WaitKind
 from aion_cli.runtime.endings import SuspendReason
 from aion_cli.runtime.outcome import RunEnd
 from tests import nasty
+from tests.faults.tally import TORTURE, Tally
 
-TEXTS = 10_000 if os.environ.get("AION_TORTURE") else 200
+TEXTS = 10_000 if TORTURE else 200
 SETTINGS = Settings(Path("histories"), Path("workflows"))
 NOW = Now(10.0, 10**15)
 
@@ -129,14 +129,20 @@ def rendered(text: str, color: bool) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("color", [False, True], ids=["plain", "in-colour"])
-def test_no_renderer_lets_a_control_character_out(color: bool) -> None:
+def test_no_renderer_lets_a_control_character_out(color: bool, request: pytest.FixtureRequest) -> None:
     chance = random.Random(f"texts {color}")
+    rendering = 0
     for _ in range(TEXTS // 2):
         text = nasty.nasty_text(chance)
         for shown in rendered(text, color):
+            rendering += 1
             if color:
                 shown = nasty.COLOR.sub("", shown)
             assert nasty.RAW.search(shown) is None, (text, shown)
+    how = "in colour" if color else "plain"
+    Tally(request.node.user_properties).say(
+        f"G12: {TEXTS // 2} nasty texts in {rendering} renderings, {how}: 0 raw control characters"
+    )
 
 
 def test_messages_and_endings_are_visible_as_they_are_written(capfd: pytest.CaptureFixture[str]) -> None:

@@ -46,10 +46,10 @@ from aion_cli.runtime.inbox import Inbox
 from aion_cli.runtime.outcome import RunEnd
 from aion_cli.runtime.reading import read_history
 from aion_cli.runtime.workshop import open_replay
+from tests.faults.tally import TORTURE, Tally
 from tests.runs import Place, SetClock
 from tests.storage import Unsynced
 
-TORTURE = bool(os.environ.get("AION_TORTURE"))
 STEPS = 40
 
 _steps = Counter[str]()
@@ -430,7 +430,7 @@ class Machine(RuleBasedStateMachine):
         assert not lost, f"acknowledged and lost: {lost}"
 
 
-def test_no_promise_is_broken_whatever_happens_in_whatever_order() -> None:
+def test_no_promise_is_broken_whatever_happens_in_whatever_order(request: pytest.FixtureRequest) -> None:
     _steps.clear()
     _results.clear()
     run_state_machine_as_test(
@@ -444,7 +444,8 @@ def test_no_promise_is_broken_whatever_happens_in_whatever_order() -> None:
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
         ),
     )
-    print(f"G15: {_steps.total()} steps, 0 broken promises: {dict(_steps)}, {dict(_results)}")
+    what = ", ".join(f"{count} {name}" for name, count in (_steps + _results).most_common())
+    Tally(request.node.user_properties).say(f"G15: {_steps.total()} steps, 0 broken promises ({what})")
     assert _steps.total() >= (10_000 if TORTURE else 200)
     assert _results["killed"]
     assert _results["refused by a full disk"]
