@@ -547,21 +547,23 @@ def test_a_task_that_swallows_everything_is_named_and_stays_where_it_is() -> Non
 
 def test_a_process_that_left_such_a_task_behind_ends_all_the_same() -> None:
     program = """
-import asyncio
-from aion_cli.core.loop import WorkflowLoop
-from tests.core.loops import SkippingHost
+from aion_cli import Signal, workflow
+from tests.builders import history, replay_of, started
 
+go = Signal("go", int)
+
+@workflow
 async def stubborn():
     while True:
         try:
-            await asyncio.sleep(60)
-        except BaseException:
+            await go.receive()
+        except:
             continue
 
-loop = WorkflowLoop(SkippingHost())
-main = loop.create_task(stubborn(), name="main")
-loop.run_ready(main)
-print(loop.close_tasks())
+replay = replay_of(stubborn, history(started()))
+replay.run()
+replay.execution.close()
+print(replay.execution.resisting)
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
