@@ -95,7 +95,7 @@ class Runner:
         """Start a run, or go on with the one that has this id; a closed one is left as it is, and its end returned.
 
         started: the first event, unstamped, for a history that is not there yet.
-        Raises OwnedElsewhereError, NonDeterminismError (nothing was appended), DamagedHistoryError, StoreError …
+        Raises OwnedElsewhereError, NonDeterminismError (only accepted messages were appended), DamagedHistoryError …
         """
         shop, workflow_id = self._shop, started.workflow_id
         self._parked = False
@@ -103,7 +103,8 @@ class Runner:
             with take(shop.folder, workflow_id, self._role, wait_s=BRIEF_OWNER_WAIT_S):
                 sweep(shop.folder, workflow_id, shop.clock.micros())
                 end = await self._follow(definition, self._find_or_create(started))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, NonDeterminismError):
+            # The run stays open, and whoever sent it something meanwhile found it owned.
             self._drain(workflow_id)
             raise
         if end.closed_by is None:
