@@ -15,7 +15,7 @@ from tests.faults.killing import Report
 from tests.faults.tally import KILLS, TORTURE, Tally
 
 SHARDS = 4
-POINTS = (12_000 if TORTURE else 3_000) // SHARDS
+POINTS = (12_000 if TORTURE else 2_000) // SHARDS
 REPOSITORY = Path(__file__).resolve().parents[2]
 _MEMORY = Path("/dev/shm")
 
