@@ -227,8 +227,8 @@ def check_messages(world: World, workflow_id: str) -> None:
     if isinstance(recorded[-1], ev.WorkflowTerminated):
         expected = expected[: len(found)]
     if ledger.end_of(workflow_id) is None:
-        found += waiting
+        found += [item for item in waiting if item not in found]
     else:
-        # A crash may leave what is recorded; what is not would be lost.
+        # A crash may leave what is recorded already; what is not would be lost.
         assert set(waiting) <= set(found), f"{workflow_id} ended, and left {waiting} behind"
     assert found == expected, f"{workflow_id} recorded {found}, and accepted were {expected}"
