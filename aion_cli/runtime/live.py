@@ -468,7 +468,8 @@ class LiveRun:
 
     async def _suspend(self, reason: SuspendReason) -> None:
         self._underway.suspend_children()
-        await self._patience.until_idle(self._in_flight)
+        if reason is not SuspendReason.MAX_WAIT:  # which is that long at the latest, whatever it waits for
+            await self._patience.until_idle(self._in_flight)
         self._guarded(self._commit)()
         self._patience.hurry()
         if not self._end.done():

@@ -167,6 +167,20 @@ def test_a_second_word_is_enough_however_stubborn_an_activity_is(tmp_path: Path,
     assert asyncio.run(stop_twice(Place(tmp_path, grace_s=600))).reason is STOP
 
 
+def test_the_longest_wait_is_not_made_longer_by_grace(tmp_path: Path) -> None:
+    async def stop(place: Place) -> RunEnd:
+        runner = place.runner()
+        run = asyncio.create_task(place.go(parent, runner=runner))
+        await place.until_told(ev.ActivityStarted)
+        runner.suspend(SuspendReason.MAX_WAIT)
+        end = await asyncio.wait_for(run, 30)
+        release.set()
+        await a_while()
+        return end
+
+    assert asyncio.run(stop(Place(tmp_path, grace_s=600))).reason is SuspendReason.MAX_WAIT
+
+
 def test_a_run_that_has_ended_waits_for_what_it_left_until_it_is_told_to_hurry(tmp_path: Path) -> None:
     async def hurry(place: Place) -> RunEnd:
         runner = place.runner()
