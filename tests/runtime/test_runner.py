@@ -130,13 +130,12 @@ def test_a_run_that_fails_is_failed_with_the_authors_lines(shop: Shop) -> None:
     )
 
 
-def test_code_that_no_longer_matches_stops_before_anything_is_touched(shop: Shop) -> None:
+def test_code_that_no_longer_matches_stops_before_anything_but_accepted_messages_is_touched(shop: Shop) -> None:
     shop.write(started("A1"), scheduled(0, "bill", "A1"))
     Inbox(shop.folder, "order-1").accept(signal("go", 1), chosen_id=False)
-    before = shop.path().read_bytes()
     with pytest.raises(NonDeterminismError) as caught:
         shop.run(order, "A1")
-    assert shop.path().read_bytes() == before
+    assert shop.names() == ["WorkflowStarted", "ActivityScheduled", "SignalReceived"]
     assert (CALLS, caught.value.where) == ([], (str(shop.path()),))
     take(shop.folder, "order-1", Role.RUN).release()
 
