@@ -151,3 +151,27 @@ def in_skipped_time(main: Coroutine[Any, Any, T]) -> T:
 
 def _in_silence(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
     """Exceptions that nobody retrieves are part of some programs."""
+
+
+class BoomError(Exception):
+    pass
+
+
+async def nap(note: Note, seconds: float, name: object = None, *, fail: bool = False) -> object:
+    """Sleep, then return the name or raise; notes when it ends, and when it is cancelled."""
+    name = seconds if name is None else name
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        note(f"{name} cancelled")
+        raise
+    note(f"{name} over")
+    if fail:
+        raise BoomError(name)
+    return name
+
+
+def run_until_idle(loop: WorkflowLoop, main: Callable[[], Any]) -> asyncio.Task[Any]:
+    task = loop.create_task(main(), name="main")
+    loop.run_ready(task)
+    return task

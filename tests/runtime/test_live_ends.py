@@ -1,0 +1,199 @@
+"""How a live run ends: with nothing left in its inbox, and one terminal event."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aion_cli import send_signal, workflow
+from aion_cli.core import events as ev
+from aion_cli.core.execution import Phase
+from aion_cli.errors import AionError
+from aion_cli.runtime.endings import Closed, RunSettings
+from aion_cli.runtime.executor import ActivityOutcome, ActivityRequest, AttemptLog
+from aion_cli.runtime.inbox import Message
+from tests.builders import (
+    at,
+    completed,
+    signal,
+    started,
+)
+from tests.runtime.living import Live, charge, gives_up, go, live, order, settle, ship
+
+
+def test_the_end_is_appended_under_the_inbox_lock_after_a_listing_that_was_empty() -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"))
+        await (await here.begin())
+        assert here.log[-3:] == ["lock", "append WorkflowCompleted", "unlock"]
+
+    live(scenario)
+
+
+def test_what_arrives_between_the_finish_and_the_end_is_recorded_before_it() -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"))
+        here.mailbox.on_lock = [Message("late", signal("go", 1))]
+        await (await here.begin())
+        assert here.store.batches[-2:] == [["SignalReceived"], ["WorkflowCompleted"]]
+        assert here.log[-7:] == [
+            "lock",
+            "unlock",
+            "append SignalReceived",
+            "remove 1",
+            "lock",
+            "append WorkflowCompleted",
+            "unlock",
+        ]
+        here.require_clean_replay()
+
+    live(scenario)
+
+
+def test_a_termination_between_the_finish_and_the_end_is_the_end() -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"))
+        here.mailbox.on_lock = [Message("late", ev.WorkflowTerminated(reason="now"))]
+        end = await (await here.begin())
+        assert isinstance(end, Closed)
+        assert isinstance(end.event, ev.WorkflowTerminated)
+        assert here.store.names()[-2:] == ["ActivityCompleted", "WorkflowTerminated"]
+        here.require_clean_replay()
+
+    live(scenario)
+
+
+def test_a_terminated_run_ends_at_once_and_what_runs_is_cancelled() -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"))
+        here.executor.hold = True
+        task = await here.begin()
+        here.mailbox.put(ev.WorkflowTerminated(reason="enough"))
+        end = await task
+        assert isinstance(end, Closed)
+        assert isinstance(end.event, ev.WorkflowTerminated)
+        assert here.store.names()[-1] == "WorkflowTerminated"
+        assert here.log[-1] == "cancelled charge 0"
+
+    live(scenario)
+
+
+def test_messages_after_a_termination_are_left_in_the_inbox() -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"))
+        here.executor.hold = True
+        task = await here.begin()
+        here.mailbox.put(ev.WorkflowTerminated(), signal("go", 1))
+        await task
+        assert here.store.names()[-1] == "WorkflowTerminated"
+        assert [type(message.event) for message in here.mailbox.messages] == [ev.SignalReceived]
+
+    live(scenario)
+
+
+def test_a_run_that_ends_cancels_what_still_runs_and_records_nothing_of_it() -> None:
+    @workflow
+    async def leaves() -> str:
+        asyncio.create_task(charge("a"))  # noqa: RUF006 - left behind
+        await go.receive()
+        return "done"
+
+    async def scenario() -> None:
+        here = Live(leaves, started())
+        here.executor.hold = True
+        task = await here.begin()
+        here.mailbox.put(signal("go", 1))
+        assert isinstance(await task, Closed)
+        assert here.store.names()[-2:] == ["SignalReceived", "WorkflowCompleted"]
+        assert here.log[-1] == "cancelled charge 0"
+
+    live(scenario)
+
+
+def test_what_was_emitted_as_the_run_ended_is_recorded_and_not_begun() -> None:
+    @workflow
+    async def leaves_much() -> None:
+        await go.receive()
+        for one in (charge("a"), send_signal("order-2", go, 1), ship("c")):
+            asyncio.create_task(one)  # noqa: RUF006 - left behind
+        await asyncio.sleep(0)
+
+    async def scenario() -> None:
+        here = Live(leaves_much, started())
+        task = await here.begin()
+        here.mailbox.put(signal("go", 1))
+        await task
+        assert here.store.batches[0][0] == "SignalReceived"
+        assert set(here.store.batches[0]) == {
+            "SignalReceived",
+            "ActivityScheduled",
+            "SignalSendRequested",
+            "ChildWorkflowStarted",
+        }
+        assert not any(line.startswith(("run", "send", "child")) for line in here.log)
+        # A recorded child is told of the end of its parent before that end is written.
+        closed = [n for n, line in enumerate(here.log) if line.startswith("close child")]
+        assert closed == [here.log.index("append WorkflowCompleted") - 2]
+        here.require_clean_replay()
+
+    live(scenario)
+
+
+def test_children_are_told_before_a_termination_is_written() -> None:
+    async def scenario() -> None:
+        here = Live(gives_up, started())
+        here.executor.hold = True
+        task = await here.begin()
+        here.mailbox.put(ev.WorkflowTerminated())
+        await task
+        told = here.log.index("close child order-1.1-5 as r1/5/close")
+        assert told < here.log.index("append WorkflowTerminated")
+
+    live(scenario)
+
+
+def test_a_run_that_takes_longer_than_its_limit_is_timed_out() -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"), settings=RunSettings(timeout_s=300.0))
+        here.executor.hold = True
+        task = await here.begin()
+        here.clock.advance(199)
+        await settle()
+        assert not task.done()
+        here.clock.advance(1)
+        end = await task
+        assert isinstance(end, Closed)
+        assert end.event == ev.WorkflowTimedOut(seq=4, recorded_at=at(300), timeout_s=300.0)
+        here.require_clean_replay()
+
+    live(scenario)
+
+
+def test_a_failure_of_the_executor_ends_the_run_here_and_leaves_it_open() -> None:
+    async def breaks(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
+        raise OSError("no threads left")
+
+    async def scenario() -> None:
+        here = Live(order, started("A1"))
+        here.executor.outcomes["charge"] = breaks
+        with pytest.raises(OSError, match="no threads left"):
+            await (await here.begin())
+        assert here.store.names() == ["WorkflowStarted", "ActivityScheduled", "ActivityStarted"]
+        assert here.replay.execution.phase is Phase.CLOSED
+
+    live(scenario)
+
+
+def test_a_result_that_does_not_fit_its_type_is_a_divergence_and_is_not_written() -> None:
+    async def wrong(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
+        return completed(0, 5)
+
+    async def scenario() -> None:
+        here = Live(order, started("A1"))
+        here.executor.outcomes["charge"] = wrong
+        with pytest.raises(AionError, match="no longer matches its history"):
+            await (await here.begin())
+        assert here.store.names()[-1] == "ActivityStarted"
+
+    live(scenario)
