@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import shutil
 import sys
 import time
@@ -40,6 +42,7 @@ def main() -> None:
         sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(_ALL)}")
     scratch = Path(chosen.scratch)
     bench = Bench(scratch, full=chosen.full)
+    load_before = os.getloadavg()[0]
     rows: list[Row] = []
     failed: list[str] = []
     try:
@@ -54,7 +57,9 @@ def main() -> None:
                 print(f"{name} measured in {time.perf_counter() - began:.0f} s", file=sys.stderr)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    print(rendered(rows), flush=True)
+    print(rendered(rows))
+    load = f"load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after"
+    print(f"{platform.system()}, Python {platform.python_version()}, {os.cpu_count()} processors; {load}", flush=True)
     if failed:
         sys.exit(f"not measured: {', '.join(failed)}")
 

@@ -40,10 +40,10 @@ def back_to_work(bench: Bench) -> list[Row]:
 
     ours()
     if not has_peers():
-        alone = interleaved(bench.repetitions(3), {"ours": ours})
+        alone = interleaved(bench.repetitions(2), {"ours": ours})
         return [Row("P11", work, f"{alone.median('ours'):.2f} s", f"DBOS {NOT_INSTALLED}", None, goal)]
     dbos()
-    samples = interleaved(bench.repetitions(3), {"ours": ours, "dbos": dbos})
+    samples = interleaved(bench.repetitions(2), {"ours": ours, "dbos": dbos})
     return [
         Row(
             "P11",

@@ -18,6 +18,7 @@ WORKFLOW_FILE = HERE / "workflows" / "steps.py"
 PEER_PYTHON = HERE / ".peers" / "bin" / "python"
 NOT_INSTALLED = "not installed: make bench-peers"
 AION = Path(sys.executable).with_name("aion")
+_DISAGREEMENT = 1.5
 _PEAK = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
@@ -58,7 +59,7 @@ class Finished:
 
 @dataclass
 class Samples:
-    """What was measured of several things, by name."""
+    """What was measured of several things, by name, a figure for each repetition."""
 
     of: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
 
@@ -67,16 +68,31 @@ class Samples:
         return statistics.median(self.of[name])
 
     def ratio(self, name: str, to: str) -> float:
-        """Return the median of one thing divided by that of another."""
-        return self.median(name) / self.median(to)
+        """Return the median of the ratios that one thing had to another in each repetition."""
+        return statistics.median(self._ratios(name, to))
+
+    def unrest(self, name: str, to: str) -> list[str]:
+        """Return a remark if the repetitions did not agree."""
+        ratios = sorted(self._ratios(name, to))
+        if ratios[-1] < _DISAGREEMENT * ratios[0]:
+            return []
+        return [f"the repetitions do not agree, from {ratios[0]:.3g} to {ratios[-1]:.3g}: the machine was busy."]
+
+    def _ratios(self, name: str, to: str) -> list[float]:
+        return [one / other for one, other in zip(self.of[name], self.of[to], strict=True)]
 
 
 def interleaved(repetitions: int, things: Mapping[str, Callable[[], float]]) -> Samples:
-    """Measure several things in turn, again and again, so that a slow minute slows all of them."""
-    samples = Samples()
+    """Measure several things in turn, there and back, again and again.
+
+    So a slow minute slows all of them, and one that gets slower by and by does not favour the first.
+    """
+    samples = Samples({name: [] for name in things})
     for _ in range(repetitions):
-        for name, measure in things.items():
-            samples.of.setdefault(name, []).append(measure())
+        there = {name: measure() for name, measure in things.items()}
+        back = {name: things[name]() for name in reversed(list(things))}
+        for name in things:
+            samples.of[name].append((there[name] + back[name]) / 2)
     return samples
 
 

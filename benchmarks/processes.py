@@ -10,7 +10,7 @@ from benchmarks.measure import HERE, WORKFLOW_FILE, Bench, aion, interleaved, ru
 from benchmarks.table import Better, Goal, Row
 
 _CODE = "from benchmarks.peers.typer_minimal import app; app()"
-_REPETITIONS = 11
+_REPETITIONS = 5
 
 
 def _minimal(cwd: Path, *arguments: str) -> float:
@@ -29,6 +29,7 @@ def _compare(
         f"minimal Typer app {samples.median('peer') * 1000:.0f} ms",
         samples.ratio("ours", "peer"),
         goal,
+        samples.unrest("ours", "peer"),
     )
 
 
