@@ -24,7 +24,7 @@ SHORT = -1
 """In place of an error: a write takes half of its bytes."""
 
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, SHORT)
-EVERY = 1 if TORTURE else 4
+EVERY = 1 if TORTURE else 8
 """Of the calls that only look at something, each so-many-th is refused."""
 
 RUN_SEEDS, CLERK_SEEDS = (12, 24) if TORTURE else (1, 2)
