@@ -105,19 +105,25 @@ class MaskedStream:
         begun = self._begun.pop(threading.get_ident(), "")
         if begun:
             self._put(begun)
-        with _unread_is_no_error():
+        try:
             self._stream.flush()
+        except OSError as error:
+            _lose(error)
 
     def finish(self) -> None:
         """Write what any thread has begun to write."""
         while self._begun:
             self._put(self._begun.popitem()[1])
-        with _unread_is_no_error():
+        try:
             self._stream.flush()
+        except OSError as error:
+            _lose(error)
 
     def _put(self, text: str) -> None:
-        with _unread_is_no_error():
+        try:
             self._stream.write(masks.mask_text(text))
+        except OSError as error:
+            _lose(error)
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write several texts."""
@@ -148,15 +154,11 @@ class _MaskedBytes:
         return getattr(self._stream, name)
 
 
-@contextlib.contextmanager
-def _unread_is_no_error() -> Generator[None]:
-    """Write something that may be lost: a stderr whose reader is gone must not fail the activity that prints."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.EPIPE, errno.EIO):
-            # Both have led to it. What is in buffers, and what child processes print, now has a place to go.
-            _point_at_nothing(1, 2)
+def _lose(error: OSError) -> None:
+    """Lose what was written: a stderr whose reader is gone must not fail the activity that prints."""
+    if error.errno in (errno.EPIPE, errno.EIO):
+        # Both have led to it. What is in buffers, and what child processes print, now has a place to go.
+        _point_at_nothing(1, 2)
 
 
 def _never() -> bool:

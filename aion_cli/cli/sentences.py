@@ -7,6 +7,19 @@ from aion_cli.core import events as ev
 Key = tuple[str, int]
 """(workflow id, number of an activity or a child)."""
 
+_NAMING = frozenset(
+    {
+        ev.ActivityScheduled,
+        ev.ActivityCompleted,
+        ev.ActivityFailed,
+        ev.ActivityCancelled,
+        ev.ChildWorkflowStarted,
+        ev.ChildWorkflowCompleted,
+        ev.ChildWorkflowFailed,
+        ev.ChildWorkflowCancelled,
+    }
+)
+
 
 class Sentences:
     """Puts events into words. It sees all events of a run in order, since later ones name things by number alone."""
@@ -17,6 +30,8 @@ class Sentences:
 
     def learn(self, workflow_id: str, event: ev.Event) -> None:
         """Take note of what an event gives a name to, and forget what is over."""
+        if type(event) not in _NAMING:
+            return
         match event:
             case ev.ActivityScheduled(activity_id=n, activity_type=name):
                 self._activities[workflow_id, n] = name

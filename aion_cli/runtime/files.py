@@ -16,7 +16,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+
+import msgspec
 
 from aion_cli.errors import StoreError
 
@@ -118,7 +119,7 @@ class Calls:
         return os.listdir(path)  # noqa: PTH208 - names alone are wanted
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """What has a name. size: in bytes. identity: as Files.identity. changed_s: seconds since the epoch."""
 
     size: int

@@ -270,7 +270,8 @@ def require_continuation(head: Head, events: Sequence[ev.Event], expected_seq: i
             raise HistoryShapeError(f"event {event.seq} cannot be appended where event {seq} belongs")
         if (type(event) is ev.WorkflowStarted) != (seq == 1):
             raise HistoryShapeError(f"event {seq} cannot be {type(event).__name__}: WorkflowStarted is the first, once")
-        if event.recorded_at < recorded_at or not is_instant(event.recorded_at, recorded_at):
+        is_new = event.recorded_at != recorded_at or seq == 1
+        if is_new and (event.recorded_at < recorded_at or not is_instant(event.recorded_at, recorded_at)):
             raise HistoryShapeError(f"event {seq} has the time {event.recorded_at!r}, after {recorded_at!r}")
         recorded_at = event.recorded_at
 

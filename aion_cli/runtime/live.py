@@ -115,6 +115,7 @@ class LiveRun:
         self._underway = Underway(executor, identity)
         self._waits: list[cmd.Wait] = []
         self._notes = Notes(boundary)
+        self._present = ""
         self._terminal: ev.Event | None = None
         self._deadline: asyncio.Task[None] | None = None
         self._paused = boundary.paused
@@ -217,6 +218,7 @@ class LiveRun:
             return []
         if isinstance(event, ev.WorkflowTerminated):
             self._underway.close_children(self._execution.is_awaited)
+        self._present = instant(self._clock)
         stamped = self.stage(event)
         if arrival.reply is not None:
             self._replies.append((arrival.reply, stamped))
@@ -256,6 +258,7 @@ class LiveRun:
 
     def _commit(self) -> None:
         """Put everything staged on disk, then let it have its effects."""
+        self._present = ""
         self._recorder.commit()
         fresh, self._fresh = self._fresh, []
         replies, self._replies = self._replies, []
@@ -340,8 +343,8 @@ class LiveRun:
         return self._recorder.next_seq
 
     def stage(self, event: E) -> E:
-        """Stamp an event and hold it for the next commit."""
-        stamped = self._recorder.stage(event, instant(self._clock))
+        """Stamp an event and hold it for the next commit. What one activation brings has one time."""
+        stamped = self._recorder.stage(event, self._present or instant(self._clock))
         if isinstance(stamped, ev.TERMINAL_EVENTS):
             self._terminal = stamped
         elif isinstance(stamped, ev.ActivityScheduled):

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from aion_cli.core import events as ev
 from aion_cli.core.lines import (
     MAX_LINE,
@@ -38,7 +40,7 @@ _FEWEST_ZEROS = 8
 _REOPENED = b'{"type":"WorkflowReopened"'
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """Where a history ends. digest: of its last line, the key of the next. size: bytes up to there."""
 
     seq: int
