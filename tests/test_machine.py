@@ -61,16 +61,21 @@ class Killed(BaseException):
 
 
 class Death(NamedTuple):
-    """When a process is killed: at its n-th changing call, or at the n-th of one sort."""
+    """When a process is killed: at its n-th changing call, or at the n-th of one sort. half: a write was half done."""
 
     n: int
     sort: str = ""
+    half: bool = False
 
 
-deaths = (
-    st.none()
-    | st.builds(Death, st.integers(0, 60), st.just(""))
-    | st.builds(Death, st.integers(0, 9), st.sampled_from(["write", "fdatasync", "unlink", "fsync_directory"]))
+deaths = st.none() | st.one_of(
+    st.builds(Death, st.integers(0, 60), st.just(""), st.booleans()),
+    st.builds(
+        Death,
+        st.integers(0, 9),
+        st.sampled_from(["write", "fdatasync", "unlink", "fsync_directory"]),
+        st.booleans(),
+    ),
 )
 
 
@@ -87,7 +92,7 @@ class Disk(Calls):
             self.death = self.death._replace(n=self.death.n - 1)
             if self.death.n < 0:
                 self.dead = True
-                if half is not None:
+                if half is not None and self.death.half:
                     half()
         if self.dead:
             raise Killed
@@ -374,7 +379,8 @@ class Machine(RuleBasedStateMachine):
         """What is told is on disk: from now on it must stay."""
         for event in events:
             self.told.setdefault(workflow_id, {})[event.seq] = event
-        if self.meanwhile and workflow_id == self.workflow_id:
+        # A terminal event is told while the inbox is locked: then nothing is accepted.
+        if self.meanwhile and workflow_id == self.workflow_id and not isinstance(events[-1], ev.TERMINAL_EVENTS):
             self.meanwhile -= 1
             self.accept(self.next_signal("b"))
 
