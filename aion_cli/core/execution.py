@@ -314,7 +314,7 @@ class Execution:
         return future
 
     def send_signal(self, target_workflow_id: str, name: str, payload: msgspec.Raw) -> asyncio.Future[Any]:
-        """Emit SendSignal; the future is done when the target has accepted it. A send cannot be withdrawn."""
+        """Emit SendSignal; the future is done when the target has accepted it. Once recorded, it is sent."""
         self.require_running()
         at = key.Send(self._commands.next_ordinal(key.Send))
         command = cmd.SendSignal(

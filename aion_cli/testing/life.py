@@ -5,6 +5,7 @@ The counterpart in memory of `runtime.runner` and `runtime.children`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -37,7 +38,10 @@ _WORKER = Worker("world", 1)
 
 
 class Place(msgspec.Struct):
-    """Where runs live. code: workflows by their type. lives: of the runs that are being run, by workflow id."""
+    """Where runs live. code: workflows by their type. lives: of the runs that are being run, by workflow id.
+
+    on_end: told whenever somebody has stopped running a run.
+    """
 
     loop: SkippingLoop
     ledger: Ledger
@@ -47,6 +51,7 @@ class Place(msgspec.Struct):
     settings: RunSettings
     paths: SourcePaths
     lives: dict[str, Life]
+    on_end: Callable[[], None]
 
     def start(
         self,
@@ -107,6 +112,7 @@ class Life:
             del self._place.lives[workflow_id]
             ledger.owned.discard(workflow_id)
             ledger.drain_unowned(workflow_id)
+            self._place.on_end()
 
     async def _run_history(self, store: CuttableStore) -> tuple[ev.Event | None, Execution]:
         place, ledger = self._place, self._ledger

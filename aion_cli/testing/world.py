@@ -63,7 +63,9 @@ class World:
             settings=settings or RunSettings(),
             paths=paths,
             lives={},
+            on_end=self._look_again,
         )
+        self._changed: asyncio.Future[None] = loop.create_future()
         self.outside: list[Outside] = []
         self.refusals: dict[int, Exception] = {}
         self.waiting: dict[str, list[Waiting]] = {}
@@ -97,7 +99,7 @@ class World:
 
     async def _go(self) -> None:
         sent = {fact.outside for fact in self.ledger.log if isinstance(fact, Accepted)}
-        busy: dict[asyncio.Task[Any], Life | None] = {
+        busy: dict[asyncio.Future[Any], Life | None] = {
             self.loop.create_task(self._send(number, message)): None
             for number, message in enumerate(self.outside)
             if number not in sent
@@ -109,14 +111,20 @@ class World:
                     busy[self.loop.create_task(life.run())] = life
                 if not busy or (self._stopping and not any(busy.values())):
                     return
-                done, _ = await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
+                self._changed = self.loop.create_future()
+                done, _ = await asyncio.wait([*busy, self._changed], return_when=asyncio.FIRST_COMPLETED)
+                for task in done & busy.keys():
                     task.result()
                     life = busy.pop(task)
                     if life is not None:
                         self.waiting[life.workflow_id] = life.waiting
         finally:
             await self._cancel_all()
+
+    def _look_again(self) -> None:
+        """Somebody has let go of a run; its children may have nobody now."""
+        if not self._changed.done():
+            self._changed.set_result(None)
 
     def _unattended(self) -> list[str]:
         """The open runs that nobody runs: not paused, and without an open parent, which would run it."""

@@ -57,6 +57,11 @@ def _precede(node: nodes.Node, fresh: nodes.Node) -> nodes.Node:
     return nodes.Seq((fresh, node))
 
 
+def _haunt(node: nodes.Node, fresh: nodes.Node) -> nodes.Node:
+    """The same commands, but under other numbers."""
+    return nodes.Seq((nodes.Ghost(), node))
+
+
 def _guard(node: nodes.Node, fresh: nodes.Node) -> nodes.Node:
     return nodes.Try(node, fresh)
 
@@ -111,6 +116,7 @@ _EDITS: dict[str, Edit] = {
     "unwrap": _unwrap,
     "follow": _follow,
     "precede": _precede,
+    "haunt": _haunt,
     "guard": _guard,
     "limit": _limit,
     "shield": _shield,

@@ -16,9 +16,12 @@ _MOST_NODES = 24
 _DEEPEST = 5
 _ARGS = 4
 _MILLIS = st.sampled_from([0.0, 500.0, 1000.0, 2000.0, 3000.0, 5000.0, 20_000.0])
-_SIGNAL = st.sampled_from("ab")
+_SIGNAL = st.sampled_from("aaab")
 _KINDS = st.sampled_from(["plain", "plain", "flaky"])
-_LEAVES = ["act", "act", "act", "act", "sleep", "sleep", "receive", "receive", "poll", "derive", "yield", "raise"]
+_LEAVES = [
+    "act", "act", "act", "act", "act", "sleep", "sleep", "receive", "receive", "receive",
+    "poll", "derive", "yield", "raise", "ghost",
+]  # fmt: skip
 _RISKY = ["once", "limited", "send", "orphan"]
 _BRANCHES = [
     "seq", "seq", "seq", "gather", "gather", "group", "group", "race", "race", "each", "wait", "locked", "piped",
@@ -34,10 +37,14 @@ class _Grower:
 
     def __init__(self, draw: Draw, most: int, risky: bool, family: str) -> None:
         self._draw = draw
-        self._left = draw(st.integers(1, most))
+        self._left = draw(st.integers(most // 4, most))
         self._leaves = _LEAVES + (_RISKY if risky else [])
         self._family = family
         self._children = 0
+
+    def program(self) -> nodes.Node:
+        """A few nodes, one after the other."""
+        return nodes.Seq(self._several(1))
 
     def node(self, depth: int = 0) -> nodes.Node:
         self._left -= 1
@@ -67,6 +74,8 @@ class _Grower:
                 return nodes.Derive()
             case "yield":
                 return nodes.Yield()
+            case "ghost":
+                return nodes.Ghost()
             case "send":
                 return nodes.Send(draw(_SIGNAL), draw(st.integers(0, 9)))
             case "orphan":
@@ -124,13 +133,13 @@ def cases(draw: Draw) -> nodes.Case:
     """A program of a handful of nodes, in its world."""
     tied = draw(st.integers(0, 3)) == 0
     risky = tied or draw(st.booleans())
-    outside: list[nodes.Stimulus] = draw(st.lists(_SIGNALS, max_size=3))
+    outside: list[nodes.Stimulus] = draw(st.lists(_SIGNALS, max_size=5))
     if draw(st.integers(0, 3)) == 0:
-        outside += [draw(_CANCEL)]
+        outside += draw(st.lists(_CANCEL, min_size=1, max_size=2))
     if tied:
         outside += draw(st.lists(_PAUSES, max_size=2))
     return nodes.Case(
-        program=_Grower(draw, _MOST_NODES, risky, "child").node(),
+        program=_Grower(draw, _MOST_NODES, risky, "child").program(),
         answers=tuple(draw(_ANSWERS) for _ in range(_ARGS)),
         outside=tuple(outside),
         tied=tied,

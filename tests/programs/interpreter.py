@@ -71,6 +71,11 @@ async def run(node: nodes.Node, ops: Ops) -> Any:  # noqa: C901 - one flat case 
     match node:
         case nodes.Act():
             return await ops.act(node.kind, node.arg)
+        case nodes.Ghost():
+            ghost = asyncio.ensure_future(ops.act("plain", 0))
+            await asyncio.sleep(0)
+            ghost.cancel()
+            return "ghost"
         case nodes.Sleep():
             return await asyncio.sleep(ops.exactly(node.ms))
         case nodes.Yield():

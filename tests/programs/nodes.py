@@ -30,6 +30,10 @@ class Act(Node, frozen=True):
     arg: int
 
 
+class Ghost(Node, frozen=True):
+    """Ask for an activity and take it back in the same step: it leaves nothing but a used number."""
+
+
 class Sleep(Node, frozen=True):
     ms: float
 

@@ -143,13 +143,15 @@ class PlainRun(Durations):
         if self._closed:
             return
         error: BaseException | None = None
+        micros = self._world.loop.micros - START
         if main.cancelled():
             error = asyncio.CancelledError()
-            self.outcome = ("WorkflowCancelled",) if self._cancel_requested else ("failed", "CancelledError")
+            kind = ("WorkflowCancelled", None) if self._cancel_requested else ("failed", "CancelledError")
+            self.outcome = (*kind, micros)
         elif (error := main.exception()) is not None:
-            self.outcome = ("failed", failure_of(error, _NO_PATHS).type)
+            self.outcome = ("failed", failure_of(error, _NO_PATHS).type, micros)
         else:
-            self.outcome = ("completed", without_derived(main.result()))
+            self.outcome = ("completed", without_derived(main.result()), micros)
         self.close()
         for child in list(self._open_children.values()):
             child.close()
@@ -284,7 +286,7 @@ class _Await:
             return
         if outcome[0] == "completed":
             self.future.set_result(self._run.main.result() if self._run else None)
-        elif outcome == ("WorkflowCancelled",):
+        elif outcome[0] == "WorkflowCancelled":
             self.future.set_exception(ChildError("the child workflow was cancelled", type="CancelledError"))
         else:
             assert error is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from typing import Any
 
 from aion_cli.core import events as ev
@@ -22,6 +21,10 @@ from tests.programs.plain import PlainWorld
 from tests.programs.simulation import Outcome, Simulation
 
 _FEW = 3
+
+_RIVALS_OF_A_SEND = (
+    nodes.Child, nodes.Race, nodes.Wait, nodes.Group, nodes.Deadline, nodes.WaitFor, nodes.CancelAfter,
+)  # fmt: skip
 
 
 class Trial:
@@ -43,7 +46,7 @@ class Trial:
         self.outcomes = self._simulation.outcomes()
         # Where two things are due at the same instant, a crash may rightly change which of them comes first.
         self.is_strict = not self.case.tied and not self._loop.ties
-        if self.is_strict:
+        if self.is_strict and not self._sends_compete():
             assert PlainWorld(self.case, self._loop).outcomes() == self.outcomes, "plain asyncio comes to another end"
         self._goes_on_with_nothing_once_it_has_ended()
         for cut in self._chosen_cuts():
@@ -58,6 +61,11 @@ class Trial:
         if self.case.every_cut or len(cuts) <= _FEW:
             return cuts
         return self._luck.sample(cuts, _FEW)
+
+    def _sends_compete(self) -> bool:
+        """Whether a send meets another run, or its own cancellation: which is faster at one instant is not promised."""
+        kinds = {type(node) for node in nodes.walk(self.case.program)}
+        return nodes.Send in kinds and not kinds.isdisjoint(_RIVALS_OF_A_SEND)
 
     def _is_strict_across_crashes(self) -> bool:
         risky = any(
@@ -136,14 +144,13 @@ class Trial:
         fresh.go()
         if self._loop.ties:
             return
-        anew, before = _asked_and_answered(fresh.ledger.events(MAIN)), _asked_and_answered(history)
+        before = [compared(event) for event in history]
+        anew = [compared(event) for event in fresh.ledger.events(MAIN)]
         if not isinstance(history[-1], ev.TERMINAL_EVENTS):
             # This one waits for something that never came; the other may have gone on to ask for more.
             anew = anew[: len(before)]
-        same = anew == before
-        assert same == clean, "replay and a fresh run disagree about whether the change matters"
-
-
-def _asked_and_answered(history: Sequence[Any]) -> list[Any]:
-    kinds = (EventClass.COMMAND, EventClass.EXECUTOR)
-    return [compared(event) for event in history if event_class(event) in kinds]
+        if anew == before:
+            assert clean, "a fresh run records the very same, and replay reports it"
+        elif all(event_class(event) is not EventClass.OUTSIDE for event in history[1:]):
+            # A message may stand between a command and its event, so code that asks for it earlier is clean as well.
+            assert not clean, "a fresh run records something else, and replay is clean"

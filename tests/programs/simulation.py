@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from aion_cli import NonRetryable, activity_info
+from aion_cli.core import clock
 from aion_cli.core import events as ev
 from aion_cli.testing.ledger import Cut
 from aion_cli.testing.loop import START, SkippingLoop
@@ -92,16 +93,17 @@ def answered(case: nodes.Case, kind: str, arg: int, failures: int) -> str:
 
 
 def outcome(end: Any) -> Outcome:
-    """How a run came out, as what can be compared."""
+    """How a run came out and when, as what can be compared."""
+    if end is None:
+        return ("open",)
+    micros = clock.parse_instant(end.recorded_at) - START
     match end:
         case ev.WorkflowCompleted():
-            return ("completed", without_derived(msgspec.json.decode(end.result)))
+            return ("completed", without_derived(msgspec.json.decode(end.result)), micros)
         case ev.WorkflowFailed():
-            return ("failed", end.error.type)
-        case None:
-            return ("open",)
+            return ("failed", end.error.type, micros)
         case _:
-            return (type(end).__name__,)
+            return (type(end).__name__, None, micros)
 
 
 def without_derived(value: Any) -> Any:
