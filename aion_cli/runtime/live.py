@@ -40,6 +40,7 @@ from aion_cli.runtime.notes import Notes
 from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.stopping import Patience
 from aion_cli.runtime.underway import TAKING_TIME, Underway
+from aion_cli.runtime.unwinding import Unwinding
 from aion_cli.runtime.waits import describe_wait
 from aion_cli.runtime.wall import Clock, instant
 
@@ -119,8 +120,6 @@ class LiveRun:
         self._terminal: ev.Event | None = None
         self._deadline: asyncio.Task[None] | None = None
         self._paused = boundary.paused
-        self._stopping = False
-        self._suspension: asyncio.Task[None] | None = None
 
     async def run(self, suspend_at_once: SuspendReason | None = None) -> Closed | Suspended:
         """Run to the end or to a suspension. Raises what the store, the executor or a divergence raised.
@@ -131,6 +130,9 @@ class LiveRun:
         self._context = contextvars.copy_context()
         self._end: asyncio.Future[Closed | Suspended] = self._loop.create_future()
         self._patience = Patience(self._settings.grace_s)
+        self._unwinding = Unwinding(
+            self._underway, self._patience, self._end, is_busy=self._is_busy, settle=self._guarded(self._commit)
+        )
         self._run_pump = self._guarded(self._pump)
         self._mailbox.listen(self._guarded(self._take_messages))
         if suspend_at_once is not None:
@@ -301,7 +303,7 @@ class LiveRun:
 
     def _is_to_start(self, command: cmd.AnyCommand) -> bool:
         """A recorded child or send goes on even if code waits for it no more; nothing else does."""
-        if self._execution.phase is not Phase.RUNNING or self._stopping:
+        if self._execution.phase is not Phase.RUNNING or self._unwinding.has_begun:
             return False
         return self._execution.is_awaited(command) or isinstance(command, cmd.SpawnChild | cmd.SendSignal)
 
@@ -335,7 +337,7 @@ class LiveRun:
     @property
     def may_start(self) -> bool:
         """Whether a live effect may begin now; see Seam."""
-        return self._execution.phase is Phase.RUNNING and not self._stopping and not self._paused
+        return self._execution.phase is Phase.RUNNING and not self._unwinding.has_begun and not self._paused
 
     @property
     def next_seq(self) -> int:
@@ -434,7 +436,7 @@ class LiveRun:
     @property
     def is_blocked(self) -> bool:
         """Whether only signals and timers that are not due yet can move the run."""
-        if self._arrivals or self._pump_due or self._legs or self._suspension is not None:
+        if self._is_busy() or self._legs or self._unwinding.has_begun:
             return False
         return self._execution.phase is Phase.RUNNING and self._underway.only_waits(instant(self._clock))
 
@@ -460,50 +462,14 @@ class LiveRun:
 
         What they come to is recorded. A second call does not wait for them; nor does one that comes as the run ends.
         """
-        if self._suspension is None and not self._end.done():
-            self._stopping = True
-            self._suspension = self._loop.create_task(self._suspend(reason))
-        elif reason is not SuspendReason.MAX_WAIT:
-            self._underway.suspend_children()
-            self._patience.hurry()
-            if not self._end.done():
-                self._end.set_result(Suspended(reason))
+        self._unwinding.suspend(reason)
 
-    async def _suspend(self, reason: SuspendReason) -> None:
-        self._underway.suspend_children()
-        if reason is not SuspendReason.MAX_WAIT:  # which is that long at the latest, whatever it waits for
-            await self._patience.until_idle(self._in_flight)
-        self._guarded(self._commit)()
-        self._patience.hurry()
-        if not self._end.done():
-            self._end.set_result(Suspended(reason))
-
-    def _in_flight(self) -> list[asyncio.Task[Any]] | None:
-        """Return what is worth waiting for when the run stops; an activity between two attempts is not."""
-        found = self._underway.in_flight()
-        return found if found or self._arrivals or self._pump_due else None
+    def _is_busy(self) -> bool:
+        return bool(self._arrivals) or self._pump_due
 
     async def _wind_down(self) -> None:
-        """Stop what still runs, and wait for it no longer than grace. Nothing of it is recorded here.
-
-        Children go on as long as that if they were told to end as well; others are suspended. All else is cancelled.
-        """
         self._waits = self._execution.waits()
         for leg in [*self._legs, *self._held]:
             leg.handoff.close()
-        current = asyncio.current_task()
-        tasks = {task for task in self._underway.all_tasks() if task is not current}
-        tasks |= {task for task in (self._suspension, self._deadline) if task is not None}
-        children = set[asyncio.Task[Any]]()
-        if self._terminal is not None:
-            children = self._underway.leave_children(self._terminal)
-        for task in tasks - children:
-            if not task.cancelling():  # a second time would cut short the cleaning up that the first one began
-                task.cancel()
-        await self._patience.until_cleaned_up(tasks)
-        if left := [task for task in children if not task.done()]:
-            self._patience.hurry()
-            for task in left:
-                task.cancel()
-            await self._patience.until_cleaned_up(left)
+        await self._unwinding.finish(self._terminal, [self._deadline] if self._deadline is not None else [])
         self._execution.close()
