@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from aion_cli.cli.app import MORE, RunName, app, call, parse_count, parse_seconds
+from aion_cli.cli import options as opt
+from aion_cli.cli.app import MORE, app, call
 from aion_cli.cli.as_typed import AsTypedCommand
 from aion_cli.cli.operating_requests import (
     OperateRequest,
@@ -26,11 +27,9 @@ Grace = Annotated[str, typer.Option("--grace", metavar="SECONDS", help="How long
 @app.command("cancel", cls=AsTypedCommand, epilog=MORE)
 def cancel(
     ctx: typer.Context,
-    run: RunName,
+    run: opt.RunName,
     reason: Reason = "",
-    request_id: Annotated[
-        str | None, typer.Option("--id", metavar="KEY", help="Your own key: the same one is delivered only once.")
-    ] = None,
+    request_id: opt.MessageKey = None,
 ) -> int:
     """Ask a run to cancel: its code gets a cancellation at its next await, and may clean up.
 
@@ -40,19 +39,19 @@ def cancel(
 
 
 @app.command("terminate", cls=AsTypedCommand, epilog=MORE)
-def terminate(ctx: typer.Context, run: RunName, reason: Reason = "") -> int:
+def terminate(ctx: typer.Context, run: opt.RunName, reason: Reason = "") -> int:
     """Close a run whatever its code is doing; nothing of it runs any more, cleanup included."""
     return call(ctx, "operate", "terminate_command", OperateRequest(run, reason))
 
 
 @app.command("pause", cls=AsTypedCommand, epilog=MORE)
-def pause(ctx: typer.Context, run: RunName, reason: Reason = "") -> int:
+def pause(ctx: typer.Context, run: opt.RunName, reason: Reason = "") -> int:
     """Let nothing new begin in a run; what is under way ends, and what arrives is recorded."""
     return call(ctx, "operate", "pause_command", OperateRequest(run, reason))
 
 
 @app.command("unpause", cls=AsTypedCommand, epilog=MORE)
-def unpause(ctx: typer.Context, run: RunName, reason: Reason = "") -> int:
+def unpause(ctx: typer.Context, run: opt.RunName, reason: Reason = "") -> int:
     """Let a paused run go on; a live owner does so at once, else `aion run` or `aion resume` does."""
     return call(ctx, "operate", "unpause_command", OperateRequest(run, reason))
 
@@ -60,7 +59,7 @@ def unpause(ctx: typer.Context, run: RunName, reason: Reason = "") -> int:
 @app.command("reopen", cls=AsTypedCommand, epilog=MORE)
 def reopen(
     ctx: typer.Context,
-    run: RunName,
+    run: opt.RunName,
     from_seq: Annotated[
         str | None,
         typer.Option("--from", metavar="SEQ", help="Supersede from this event: a failure, a cancel request, the end."),
@@ -72,14 +71,14 @@ def reopen(
     By default from its end, or from the cancel request. --from SEQ goes back to the failure of an activity or a child,
     which is then tried again.
     """
-    seq = None if from_seq is None else parse_count("--from", from_seq)
+    seq = None if from_seq is None else opt.parse_count("--from", from_seq)
     return call(ctx, "operate", "reopen_command", ReopenRequest(run, seq, reason))
 
 
 @app.command("result", cls=AsTypedCommand, epilog=MORE)
 def result(
     ctx: typer.Context,
-    run: RunName,
+    run: opt.RunName,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until the run is closed; another process works on it.")
     ] = False,
@@ -91,7 +90,7 @@ def result(
 @app.command("query", cls=AsTypedCommand, epilog=MORE)
 def query(
     ctx: typer.Context,
-    run: RunName,
+    run: opt.RunName,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A query that the workflow declares.")],
     args: Annotated[
         str | None, typer.Argument(metavar="[ARGS]", help="JSON, @FILE, or - for stdin.", show_default=False)
@@ -105,7 +104,7 @@ def query(
 @app.command("update", cls=AsTypedCommand, epilog=MORE)
 def update(
     ctx: typer.Context,
-    run: RunName,
+    run: opt.RunName,
     name: Annotated[str, typer.Argument(metavar="NAME", help="An update that the workflow declares.")],
     args: Annotated[
         str | None, typer.Argument(metavar="[ARGS]", help="JSON, @FILE, or - for stdin.", show_default=False)
@@ -121,7 +120,7 @@ def update(
     Prints the answer. Exit 1 if the workflow's handler raised, 2 if the update was rejected, 8 if the run closes
     without an answer. If nobody owns the run, this process does until it is answered.
     """
-    request = UpdateRequest(run, name, args, update_id, workflow, parse_seconds("--grace", grace))
+    request = UpdateRequest(run, name, args, update_id, workflow, opt.parse_seconds("--grace", grace))
     return call(ctx, "ask", "update_command", request)
 
 
@@ -149,9 +148,9 @@ def resume(
         all=all_runs,
         due=due,
         workflow=workflow,
-        max_wait_s=None if max_wait is None else parse_seconds("--max-wait", max_wait),
-        max_concurrency=None if max_concurrency is None else parse_count("--max-concurrency", max_concurrency),
-        grace_s=parse_seconds("--grace", grace),
+        max_wait_s=None if max_wait is None else opt.parse_seconds("--max-wait", max_wait),
+        max_concurrency=None if max_concurrency is None else opt.parse_count("--max-concurrency", max_concurrency),
+        grace_s=opt.parse_seconds("--grace", grace),
     )
     return call(ctx, "resume", "resume_command", request)
 
