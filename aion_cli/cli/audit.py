@@ -10,9 +10,9 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from aion_cli.cli.code import CodeFinder
+from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.cli.named import Named
 from aion_cli.core import events as ev
 from aion_cli.core.commands import Wait
@@ -62,6 +62,14 @@ class Audit(NamedTuple):
     torn: TornTail | None = None
 
 
+class FindsCode(Protocol):
+    """Knows the code of runs; a `CodeFinder` is one."""
+
+    def code_of(self, started: ev.WorkflowStarted) -> WorkflowDefinition[..., Any]:
+        """Return the workflow that a run is of. Raises AionError if there is none."""
+        ...
+
+
 class Auditor:
     """Audits histories, one after the other, against the code that each is of.
 
@@ -69,7 +77,7 @@ class Auditor:
     """
 
     def __init__(
-        self, code: CodeFinder, files: Files, *, to_seq: int | None = None, expect_head: str | None = None
+        self, code: FindsCode, files: Files, *, to_seq: int | None = None, expect_head: str | None = None
     ) -> None:
         self._code = code
         self._files = files

@@ -35,11 +35,25 @@ class Named(NamedTuple):
 
 def named_histories(folder: HistoriesFolder, words: Iterable[str]) -> list[Named]:
     """Return the histories that words name, in their order; one that is named twice comes once."""
+    return each_once(named for word in words for named in _expanded(folder, word))
+
+
+def histories_at(path: str) -> list[Named]:
+    """Return the histories that a path, a folder or a glob names, as `named_histories` does where ids are unknown."""
+    if glob.has_magic(path) and not os.path.lexists(path):
+        return _globbed(path)
+    if _is_folder(path):
+        return _below(path)
+    if os.path.lexists(path):
+        return [Named(path, Path(path))]
+    return [Named(path, NoSuchRunError(path, hint="there is no such file or folder"))]
+
+
+def each_once(histories: Iterable[Named]) -> list[Named]:
+    """Return histories in their order, but one that comes again only once, by whatever path."""
     known: dict[object, Named] = {}
-    for word in words:
-        for named in _expanded(folder, word):
-            key = os.path.normpath(named.found) if isinstance(named.found, Path) else named.run
-            known.setdefault(key, named)
+    for named in histories:
+        known.setdefault(os.path.normpath(named.found) if isinstance(named.found, Path) else named.run, named)
     return list(known.values())
 
 
@@ -59,6 +73,10 @@ def _matching(folder: HistoriesFolder, pattern: str) -> list[Named]:
         runs = [run for run in folder.runs() if fnmatch.fnmatchcase(run.name.stem, pattern)]
         if runs:
             return [Named(run.name.stem, run.path) for run in runs]
+    return _globbed(pattern)
+
+
+def _globbed(pattern: str) -> list[Named]:
     found: list[Named] = []
     for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - Path.glob refuses absolute patterns
         if _is_folder(name):
