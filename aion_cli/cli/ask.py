@@ -30,7 +30,7 @@ from aion_cli.runtime.children import LocalRuns
 from aion_cli.runtime.endings import RunSettings, SuspendReason
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.inbox import Inbox
-from aion_cli.runtime.outcome import RunEnd, recorded_end
+from aion_cli.runtime.outcome import RunEnd, recorded_end, settle, settled_end
 from aion_cli.runtime.reading import read_first_event, read_history
 from aion_cli.runtime.runner import Runner
 from aion_cli.runtime.wall import WallClock
@@ -44,7 +44,7 @@ def result_command(settings: Settings, request: ResultRequest) -> int:
     folder = HistoriesFolder(settings.histories)
     while True:
         location = folder.find(request.run)
-        end = recorded_end(location.path, folder.files)
+        end = settled_end(location.path, folder.files)
         if end is None and not request.wait:
             end = _open_end(location, folder)
         if end is not None:
@@ -145,6 +145,7 @@ def _find_answer(folder: HistoriesFolder, workflow_id: str, update_id: str) -> t
     for run in folder.runs_of(workflow_id):
         for event in read_history(run.path, folder.files):
             if isinstance(event, ev.UpdateCompleted | ev.UpdateFailed) and event.update_id == update_id:
+                settle(run.path, folder.files)
                 return event, False
     latest = folder.latest(workflow_id)
     return None, recorded_end(latest.path, folder.files) is not None

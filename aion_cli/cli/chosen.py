@@ -12,7 +12,7 @@ from aion_cli.cli.requests import IfExists, RunRequest
 from aion_cli.core.ids import check_workflow_id
 from aion_cli.errors import NoSuchRunError, WrongStateError
 from aion_cli.runtime.folder import RunLocation
-from aion_cli.runtime.outcome import RunEnd, recorded_end
+from aion_cli.runtime.outcome import RunEnd, settled_end
 from aion_cli.runtime.reading import read_first_event
 from aion_cli.runtime.runner import require_same_run
 from aion_cli.runtime.starting import fresh_workflow_id
@@ -48,7 +48,7 @@ def choose_run(request: RunRequest, shop: Workshop, definition: WorkflowDefiniti
         return ChosenRun(workflow_id, input=input)
     location = shop.folder.latest(workflow_id)
     require_same_run(shop, location, definition, input)
-    return ChosenRun(workflow_id, location, input, recorded_end(location.path, shop.folder.files))
+    return ChosenRun(workflow_id, location, input, settled_end(location.path, shop.folder.files))
 
 
 def _choose_id(request: RunRequest, shop: Workshop, definition: WorkflowDefinition[..., Any]) -> tuple[str, bool]:

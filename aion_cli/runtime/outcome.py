@@ -66,3 +66,24 @@ def recorded_end(path: Path, files: Files) -> RunEnd | None:
     first = next(events)
     (last,) = deque(events, maxlen=1)
     return ended(first, last)
+
+
+def settled_end(path: Path, files: Files) -> RunEnd | None:
+    """Read how a run ended, as recorded_end does, for somebody who is told of it: it is on the disk on return."""
+    end = recorded_end(path, files)
+    if end is not None:
+        settle(path, files)
+    return end
+
+
+def settle(path: Path, files: Files) -> None:
+    """Bring a history to the disk as far as it was read, before anybody outside is told what it says.
+
+    Its owner may have been killed between its write and its sync, or be about to sync.
+    """
+    fd = files.open_read(path)
+    try:
+        files.sync(fd, path)
+    finally:
+        files.close(fd)
+    files.sync_directory(path.parent)

@@ -65,6 +65,13 @@ MUTANTS = (
         "pass",
     ),
     Mutant(
+        "what somebody is told of is not synced",
+        "kill, then power cut",
+        "runtime.outcome:settled_end",
+        "settle(path, files)",
+        "pass",
+    ),
+    Mutant(
         "a new history's name is not synced",
         "power cuts: storage floor",
         "runtime.journal:JsonlStore.create",
@@ -279,6 +286,9 @@ def _kill_then_power_cut(folder: Path) -> None:
     del folder
     crash_states.test_a_history_that_a_killed_process_had_just_named_stays_when_another_one_goes_on_with_it(
         None, _quiet()
+    )
+    crash_states.test_a_power_cut_after_a_kill_takes_nothing_that_somebody_was_told_of_since(
+        None, [("work", 20)], _quiet()
     )
     rng = random.Random(3)
     scene = ClerkScene.random(rng, 2)

@@ -31,7 +31,7 @@ from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.handoff import Worker
 from aion_cli.runtime.journal import Durability
 from aion_cli.runtime.live import RunSettings
-from aion_cli.runtime.outcome import RunEnd, recorded_end
+from aion_cli.runtime.outcome import RunEnd, settled_end
 from aion_cli.runtime.ownership import Role
 from aion_cli.runtime.wall import WallClock
 from aion_cli.runtime.workshop import Workshop
@@ -265,13 +265,14 @@ class Shell:
         """`aion run order --id order-1`."""
         end = self._run(plan, Files(self.machine.calls()), until_blocked=until_blocked)
         if isinstance(end.closed_by, ev.WorkflowCompleted):
+            self._listened(RUN)  # also where another process wrote the end: who is told of it relies on it
             self.machine.remember(Ended(RUN, json.dumps(json.loads(bytes(end.closed_by.result)))))
         return end
 
     def _run(self, plan: Plan, files: Files, *, until_blocked: bool) -> RunEnd:
         folder = HistoriesFolder(self.machine.root, files)
         found = folder.runs_of(RUN)
-        if found and (end := recorded_end(found[-1].path, files)) is not None:
+        if found and (end := settled_end(found[-1].path, files)) is not None:
             return end
         loop = SkippingLoop()
         shop = Workshop(

@@ -85,8 +85,10 @@ class RealShell:
         """Hold what the world remembers against the histories."""
         entries = self.entries()
         histories = {path.name: path.read_bytes() for path in self.histories.glob("*.jsonl")}
-        torn = [path.read_bytes() for path in (self.histories / ".aion" / "torn").glob("*")]
-        hold_against(entries, histories, {}, torn)
+        own = self.histories / ".aion"
+        blobs = {path.parent.name + path.name: path.read_bytes() for path in (own / "blobs" / "sha256").glob("*/*")}
+        torn = [path.read_bytes() for path in (own / "torn").glob("*")]
+        hold_against(entries, histories, blobs, torn)
         results = {entry.result for entry in entries if isinstance(entry, Ended)}
         if results != {self.expected}:
             raise BrokenPromise(LOST, f"the run came to {results}, not to {self.expected}")

@@ -43,6 +43,9 @@ PLANS = (
 )
 """Scenes that random ones seldom meet."""
 
+KILLED_PLANS = ([("work", 20)], [("receive", 0), ("again", 0), ("child", 700)]) if TORTURE else ([("work", 20)],)
+MOST_AFTER_A_KILL = 6 if TORTURE else 2
+
 
 def recovered(scene: Scene, disk: Disk, entries: list[Entry], tally: Tally) -> None:
     """Recover, and count the state."""
@@ -124,6 +127,16 @@ def test_a_power_cut_after_a_kill_takes_nothing_that_the_next_process_acted_on(
         for at in rng.sample(range(points_of(scene)), 4):
             machine = killed_at(scene, at)
             tried += power_cut_in_recovery(scene, machine.disk, machine.entries, rng, tally)
+
+
+@pytest.mark.parametrize("plan", KILLED_PLANS)
+def test_a_power_cut_after_a_kill_takes_nothing_that_somebody_was_told_of_since(
+    model: None, plan: list[tuple[str, int]], tally: Tally
+) -> None:
+    rng, scene = random.Random(0), RunScene(Plan(plan))
+    for at in range(0, points_of(scene)):
+        machine = killed_at(scene, at)
+        power_cut_in_recovery(scene, machine.disk, machine.entries, rng, tally, MOST_AFTER_A_KILL)
 
 
 def append_through_power_cuts(disk: Disk, files: Files, tally: Tally) -> None:
