@@ -24,6 +24,24 @@ PROJECT = Path(__file__).parent.parent
 GOLDEN = PROJECT / "histories" / "golden"
 HISTORIES = sorted(GOLDEN.glob("*.jsonl"))
 SCENARIOS = {
+    "agent-approved",
+    "agent-continued",
+    "agent-refused",
+    "agent-unanswered",
+    "backup-bad-night",
+    "backup-two-nights",
+    "compress-all",
+    "compress-interrupted",
+    "compress-left-out",
+    "compress-retried",
+    "expense-approved",
+    "expense-handed-over",
+    "expense-reminded",
+    "expense-unanswered",
+    "ingest-bad-file",
+    "ingest-continued",
+    "ingest-interrupted",
+    "ingest-loaded",
     "order-approved",
     "order-approved-early",
     "order-cancelled",
@@ -67,7 +85,7 @@ def test_every_golden_history_replays_clean() -> None:
 
 
 def test_every_way_for_a_workflow_to_go_has_its_golden() -> None:
-    assert {path.stem.partition(".")[0] for path in HISTORIES} == SCENARIOS
+    assert {re.split("[.@]", path.stem)[0] for path in HISTORIES} == SCENARIOS
 
 
 @pytest.mark.parametrize(
@@ -79,6 +97,18 @@ def test_every_way_for_a_workflow_to_go_has_its_golden() -> None:
         ("order-sold-out", {ev.ChildWorkflowFailed, ev.WorkflowCompleted}),
         ("order-sold-out.1-8", {ev.ActivityFailed, ev.WorkflowFailed}),
         ("order-retried.1-8", {ev.ActivityFailed, ev.WorkflowCompleted}),
+        ("agent-continued", {ev.SignalReceived, ev.WorkflowContinuedAsNew}),
+        ("agent-continued@2", {ev.SignalReceived, ev.WorkflowContinuedAsNew}),
+        ("agent-continued@3", {ev.WorkflowCompleted}),
+        ("agent-unanswered", {ev.TimerFired, ev.WorkflowCompleted}),
+        ("backup-bad-night", {ev.ActivityFailed, ev.TimerFired, ev.WorkflowContinuedAsNew}),
+        ("backup-two-nights", {ev.TimerFired, ev.TagsSet, ev.WorkflowContinuedAsNew}),
+        ("compress-left-out", {ev.ActivityFailed, ev.ProgressSet, ev.WorkflowCompleted}),
+        ("compress-retried", {ev.ActivityFailed, ev.ProgressSet, ev.WorkflowCompleted}),
+        ("expense-handed-over", {ev.UpdateCompleted, ev.TimerCancelled, ev.WorkflowCompleted}),
+        ("expense-reminded", {ev.TimerFired, ev.SignalReceived, ev.WorkflowCompleted}),
+        ("ingest-bad-file", {ev.ActivityFailed, ev.WorkflowCompleted}),
+        ("ingest-continued", {ev.TimerFired, ev.WorkflowContinuedAsNew}),
         ("release-failed", {ev.ActivityFailed, ev.ActivityCancelled, ev.WorkflowFailed}),
     ],
 )
