@@ -233,7 +233,7 @@ def test_the_process_group_of_a_shell_step_is_gone_afterwards(project: Project, 
 
         @workflow
         async def order(blocked: bool):
-            step = shell("sleep 600 9>pipe & touch both; sleep 600")
+            step = shell("exec 9>pipe; sleep 600 & touch both; sleep 600")
             await (asyncio.gather(step, block()) if blocked else step)
     """)
     pipe = project.root / "pipe"
