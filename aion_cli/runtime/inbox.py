@@ -44,6 +44,7 @@ TEMPORARY = ".tmp-"
 """How the names of messages begin that are being written, and not accepted yet."""
 
 _TERMINATE = "terminate"
+_PLAIN = "plain"
 _CHUNK = 1 << 20
 _MESSAGE_LINE = re.compile(rb'\{"type":"(?:SignalReceived|UpdateRequested|WorkflowCancelRequested)"')
 
@@ -186,9 +187,24 @@ class Inbox:
             return self._names()
 
     def remove(self, names: Iterable[str]) -> None:
-        """Unlink messages that the history holds; first to last, so that what a crash leaves is still in order."""
+        """Unlink messages that the history holds; first to last, so that what a crash leaves is still in order.
+
+        One without an id would be taken for a new one if a power cut brought it back. So the newest of those goes only
+        when all others are gone for good: what then comes back says again what was said last.
+        """
+        names = list(names)
+        newest = next((name for name in reversed(names) if _has_no_id(name)), None)
         for name in names:
-            self._files.unlink(self._directory / name)
+            if name != newest:
+                self._files.unlink(self._directory / name)
+        if newest is not None:
+            self.settle()
+            self._files.unlink(self._directory / newest)
+
+    def settle(self) -> None:
+        """Bring to the disk that messages were removed, so that no power cut brings one back."""
+        with suppress(MissingFileError):  # a run that never got a message has no directory for them
+            self._files.sync_directory(self._directory)
 
     @contextmanager
     def locked(self) -> Generator[None]:
@@ -321,7 +337,8 @@ def drain(
     """Record what is in the inbox, durably, then remove it. Returns the stamped events, in order.
 
     known_ids: of the messages that the history holds; those are removed and not recorded again. What is recorded here
-    is added. closed: the history ends in a terminal event, so only what it holds is removed, and nothing recorded.
+    is added. closed: the history ends in a terminal event, so nothing is recorded; what it holds is removed, and what
+    has no id.
     Events that were staged on the recorder before go into the same batch. WorkflowTerminated is the last one recorded.
     """
     fresh: list[Any] = []
@@ -337,7 +354,8 @@ def drain(
             done.append(name)
             if found is not None:
                 known_ids.add(found)
-        elif isinstance(event, ev.WorkflowTerminated):
+        elif found is None:
+            # A run ends with an empty inbox: a power cut brought this back.
             done.append(name)
     stamped = recorder.append(fresh, recorded_at) if fresh else []
     inbox.remove(done)
@@ -350,8 +368,12 @@ def _suffix(event: ev.Event) -> str:
         return _TERMINATE
     found = message_id(event)
     if found is None:
-        return "plain"
+        return _PLAIN
     return hashlib.blake2b(f"{found.kind}/{found.id}".encode(), digest_size=8).hexdigest()
+
+
+def _has_no_id(name: str) -> bool:
+    return name.endswith((f"-{_TERMINATE}.json", f"-{_PLAIN}.json"))
 
 
 def _require_same(found: ev.Event, event: ev.Event) -> None:

@@ -6,6 +6,7 @@ from aion_cli.core import events as ev
 from aion_cli.errors import WrongStateError
 from aion_cli.runtime.delivery import Notice, report_torn_tail
 from aion_cli.runtime.folder import HistoriesFolder
+from aion_cli.runtime.inbox import Inbox, drain
 from aion_cli.runtime.journal import JsonlStore
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.reading import read_history
@@ -34,8 +35,12 @@ def reopen(
         store = JsonlStore.open_to_write(location.path, folder.files)
         try:
             report_torn_tail(store, notice)
+            recorder, inbox = Recorder(store), Inbox(folder, workflow_id)
+            # What a power cut brought back would be done to the run once more when it is open.
+            drain(inbox, recorder, inbox.recorded_ids(), instant(clock), closed=True)
+            inbox.settle()
             event = ev.WorkflowReopened(superseded_from=superseded_from, reason=reason)
-            Recorder(store).append([event], instant(clock))
+            recorder.append([event], instant(clock))
         finally:
             store.close()
     return superseded_from

@@ -22,6 +22,7 @@ from tests.faults import test_crash_states as crash_states
 from tests.faults import test_damage as damage
 from tests.faults import test_interleavings as interleavings
 from tests.faults import test_live_changes as live_changes
+from tests.faults import test_operators as operators
 from tests.faults import test_refusals as refusals
 from tests.faults.clerk import ClerkScene
 from tests.faults.disk import Disk
@@ -147,6 +148,27 @@ MUTANTS = (
         "runtime.runner:Runner._go_live",
         "known_ids | inbox.recorded_ids()",
         "known_ids",
+    ),
+    Mutant(
+        "a message without an id is removed before the others are gone for good",
+        "power cuts: operators",
+        "runtime.inbox:Inbox.remove",
+        "self.settle()",
+        "pass",
+    ),
+    Mutant(
+        "a closed run is opened again with messages in its inbox",
+        "power cuts: operators",
+        "runtime.reopening:reopen",
+        "drain(inbox, recorder, inbox.recorded_ids(), instant(clock), closed=True)",
+        "pass",
+    ),
+    Mutant(
+        "a run is opened again before what it got is gone for good",
+        "power cuts: operators",
+        "runtime.reopening:reopen",
+        "inbox.settle()",
+        "pass",
     ),
     Mutant(
         "a repeated message is not looked up",
@@ -312,6 +334,12 @@ def _power_cut_in_recovery(folder: Path) -> None:
             crash_states.power_cut_in_recovery(scene, crash.disk, entries, rng, _quiet(), most=8)
 
 
+def _power_cuts_operators(folder: Path) -> None:
+    del folder
+    for commands in operators.COMMANDS:
+        operators.test_what_was_asked_last_holds_after_a_power_cut(None, commands, _quiet())
+
+
 def _refused_calls(folder: Path) -> None:
     del folder
     rng = random.Random(5)
@@ -349,6 +377,7 @@ LAYERS: dict[str, Callable[[Path], None]] = {
     "power cuts: engine": _power_cuts_engine,
     "kill, then power cut": _kill_then_power_cut,
     "power cut in a recovery": _power_cut_in_recovery,
+    "power cuts: operators": _power_cuts_operators,
     "refused calls": _refused_calls,
     "interleavings": _interleavings,
     "changes under a live run": _changes_under_a_live_run,
