@@ -1,4 +1,7 @@
-"""The committed histories still fit today's code, on this Python and on every newer one that there is here."""
+"""The committed histories hold what they should, and fit today's code on every newer Python that there is here.
+
+That they fit on this Python is a test of each: pyproject.toml has the pytest plugin of aion collect them.
+"""
 
 from __future__ import annotations
 
@@ -76,12 +79,6 @@ def replayed(python: str | Path) -> list[dict[str, Any]]:
 
 def without_settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("AION_", "PYTHON"))}
-
-
-def test_every_golden_history_replays_clean() -> None:
-    verdicts = replayed(sys.executable)
-    assert {Path(verdict["run"]).name for verdict in verdicts} == {path.name for path in HISTORIES}
-    assert Counter(verdict["verdict"] for verdict in verdicts) == {"clean": len(HISTORIES)}
 
 
 def test_every_way_for_a_workflow_to_go_has_its_golden() -> None:
