@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextvars
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from aion_cli import NonRetryable, RetryPolicy
-from aion_cli.api.attempts import ActivityInfo, set_activity_info
 from tests.cli.support import Done, Project
+from tests.workflows.attempts import WORKFLOWS, attempt
 from workflows import order_saga
 from workflows.order_saga import CarrierClosedError, Order
 
-R = TypeVar("R")
-WORKFLOWS = str(Path(__file__).parents[2] / "workflows")
 ORDER = Order(sku="A1", cents=1250)
 
 
@@ -33,13 +29,6 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def entries(shop: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (shop / "ledger.jsonl").read_text().splitlines()]
-
-
-def attempt(number: int, key: str, activity: Callable[[], R]) -> R:
-    """Call an activity's function as an attempt of a run would."""
-    context = contextvars.copy_context()
-    context.run(set_activity_info, ActivityInfo("o-1", "r1", 0, number, key))
-    return context.run(activity)
 
 
 def test_a_second_attempt_gets_the_receipt_of_the_first(shop: Path) -> None:
