@@ -280,6 +280,9 @@ class Files:
                 if written == 0:  # or it would be tried for ever
                     raise OSError(errno.ENOSPC, "nothing was taken")
                 rest = rest[written:]
+            there = self.calls.fstat(fd).st_size
+            if there != len(data):
+                raise OSError(errno.EIO, f"{there} of {len(data)} bytes are there")
 
     def rename(self, source: Path, target: Path) -> None:
         """Give a file another name, in place of whatever had it."""

@@ -51,6 +51,16 @@ def test_a_disk_that_takes_nothing_and_reports_nothing_is_not_asked_for_ever(tmp
     assert not (tmp_path / "a").exists()
 
 
+def test_a_disk_that_takes_less_of_a_new_file_than_it_says_is_noticed(tmp_path: Path) -> None:
+    class Lying(Failing):
+        def write(self, fd: int, data: bytes | memoryview) -> int:
+            return super().write(fd, data[:4]) + 3
+
+    with pytest.raises(StoreError, match="7 of 10 bytes are there"):
+        Files(Lying()).write_new(tmp_path / "a", b"0123456789")
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_short_write_in_place_is_an_error(tmp_path: Path) -> None:
     files = Files(Failing(0, short=True))
     fd = files.create(tmp_path / "a")
