@@ -115,17 +115,21 @@ class TooManyTurnsError(Exception):
 
 
 class Model(Protocol):
-    """What replies to a goal and to what has happened so far."""
+    """What replies to a goal and to what has happened so far, with the JSON of a Plan, a Call or an Answer."""
 
-    def reply(self, goal: str, turns: Sequence[Turn]) -> Plan | Call | Answer: ...
+    def reply(self, goal: str, turns: Sequence[Turn]) -> bytes: ...
 
 
 class StandIn:
     """No model but rules: read every note, delete the empty ones, write an index of the others."""
 
-    def reply(self, goal: str, turns: Sequence[Turn]) -> Plan | Call | Answer:
-        """Return the first thing that has not been done yet."""
+    def reply(self, goal: str, turns: Sequence[Turn]) -> bytes:
+        """Return the JSON of the next thing to do."""
         del goal
+        return msgspec.json.encode(self.next(turns))
+
+    def next(self, turns: Sequence[Turn]) -> Plan | Call | Answer:
+        """Return the first thing that has not been done yet."""
         outcomes = {turn.reply: turn for turn in turns if not isinstance(turn.reply, Plan)}
         if not turns:
             return Plan(["read every note", "delete the empty ones", "write an index"])
@@ -148,7 +152,7 @@ MODEL: Model = StandIn()
 @activity(retry=RetryPolicy(max_attempts=5), timeout=timedelta(minutes=2))
 def think(goal: str, turns: list[Turn]) -> Plan | Call | Answer:
     """Ask the model what to do next."""
-    return MODEL.reply(goal, turns)
+    return msgspec.json.decode(MODEL.reply(goal, turns), type=Plan | Call | Answer)
 
 
 @activity(timeout=timedelta(minutes=1))
