@@ -228,7 +228,7 @@ class InProcessExecutor:
         stop, pulse = CancelFlag(), Pulse(report)
         course.attempting = True
         try:
-            return await self._activities.attempt(
+            outcome = await self._activities.attempt(
                 Attempt(
                     definition=definition,
                     input=request.command.input,
@@ -248,6 +248,9 @@ class InProcessExecutor:
                     pulse=pulse,
                 )
             )
+            if isinstance(outcome, Failure):
+                pulse.conclude()  # so that the next attempt knows, also if a crash comes before it
+            return outcome
         finally:
             course.attempting = False
 

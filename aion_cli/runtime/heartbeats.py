@@ -20,7 +20,9 @@ class Pulse:
         self._loop = asyncio.get_running_loop()
         self._report = report
         self._newest: msgspec.Raw | None = None
+        self._reported: msgspec.Raw | None = None
         self._reported_at = -RECORD_EVERY_S
+        self._concluded = False
         self._due = False
         self.last_at = self._loop.time()
 
@@ -41,11 +43,14 @@ class Pulse:
 
     def _pass_on(self) -> None:
         self._due = False
+        if self._concluded or self._newest is self._reported:
+            return
         self._reported_at = self._loop.time()
+        self._reported = self._newest
         if self._newest is not None:
             self._report(self._newest)
 
-    @property
-    def details(self) -> msgspec.Raw | None:
-        """The newest details, recorded or not."""
-        return self._newest
+    def conclude(self) -> None:
+        """Report at once what was not reported yet: the attempt has failed. A function that goes on is not heard."""
+        self._pass_on()
+        self._concluded = True

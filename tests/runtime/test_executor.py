@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from aion_cli import NonRetryable, RetryPolicy, activity, activity_info
+from aion_cli import NonRetryable, RetryPolicy, activity, activity_info, heartbeat
 from aion_cli.core import commands as cmd
 from aion_cli.core import correlation as key
 from aion_cli.core import events as ev
@@ -471,5 +471,32 @@ def test_heartbeat_details_of_an_earlier_attempt_reach_the_next_one() -> None:
         outcome = await here.run(tells, heartbeat=raw({"row": 7}))
         assert isinstance(outcome, ev.ActivityCompleted)
         assert outcome.result == raw({"row": 7})
+
+    in_time(scenario)
+
+
+def test_the_last_of_several_heartbeats_is_recorded_before_the_failure_that_follows_and_reaches_the_next_attempt() -> (
+    None
+):
+    async def scenario() -> None:
+        here = Executing()
+
+        @activity(name="flaky", retry=policy(initial=1))
+        async def gets_further() -> Any:
+            if activity_info().attempt == 1:
+                heartbeat(1)
+                heartbeat(2)
+                raise ValueError("cut off")
+            return activity_info().heartbeat_details
+
+        outcome = await here.run(gets_further)
+        assert isinstance(outcome, ev.ActivityCompleted)
+        assert outcome.result == raw(2)
+        assert here.attempts.log == [
+            "started 1",
+            "heartbeat 1 2",
+            "failed 1 ValueError, again at 31:41",
+            "started 2",
+        ]
 
     in_time(scenario)
