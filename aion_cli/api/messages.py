@@ -58,6 +58,8 @@ class UpdateDefinition(Generic[P, R]):
     def __init__(self, fn: Callable[P, Coroutine[Any, Any, R]]) -> None:
         self.fn = fn
         self.name = fn.__name__
+        code = inspect.unwrap(fn).__code__
+        self.site = (code.co_filename, code.co_firstlineno)
         self._signature = Signature.of(fn)
         self._validator: Callable[..., Any] | None = None
 

@@ -222,7 +222,7 @@ class Execution:
         return self._commands.take()
 
     def waits(self) -> list[cmd.Wait]:
-        """Return what the code waits for: open commands in the order of asking, then signals."""
+        """Return the answers that the code waits for: to open commands in the order of asking, then signals."""
         return self._commands.waits() + self.signals.waits()
 
     def unconsumed(self) -> list[ev.SignalReceived | ev.UpdateRequested]:
@@ -327,6 +327,10 @@ class Execution:
         self.require_running()
         return WorkflowFuture[None](loop=self._loop)
 
+    def here_and_now(self) -> tuple[str, str]:
+        """Return the line of the author's code that is being run, and the instant of what is being applied."""
+        return self._source(), self.context.instant
+
     def begin_wait(self, at: key.Signal) -> cmd.Wait:
         """Emit AwaitSignal."""
         command = cmd.AwaitSignal(key=at, source=self._source())
@@ -349,13 +353,16 @@ class Execution:
         else:
             coroutine.close()
 
-    def answer_update(self, update_id: str, result: msgspec.Raw) -> None:
+    def answer_update(self, update_id: str, result: msgspec.Raw, site: Site) -> None:
         """Emit the answer to an update."""
-        self._commands.emit(cmd.AnswerUpdate(key=key.Update(update_id), result=result))
+        answer = cmd.AnswerUpdate(key=key.Update(update_id), result=result, source=self.paths.place(site))
+        self._commands.emit(answer)
 
-    def fail_update(self, update_id: str, error: BaseException, kind: ev.ErrorKind | None = None) -> None:
+    def fail_update(self, update_id: str, error: BaseException, site: Site, kind: ev.ErrorKind | None = None) -> None:
         """Emit that an update failed, or was refused by its validator or its types."""
-        self._commands.emit(cmd.AnswerUpdate(key=key.Update(update_id), error=failure_of(error, self.paths, kind=kind)))
+        failure = failure_of(error, self.paths, kind=kind)
+        source = self.paths.raised_at(error) or self.paths.place(site)
+        self._commands.emit(cmd.AnswerUpdate(key=key.Update(update_id), error=failure, source=source))
 
     def ask(self, name: str, args: msgspec.Raw | None) -> msgspec.Raw:
         """Answer a query, also of a run that is closed. Raises KeyError for one that the code does not declare.

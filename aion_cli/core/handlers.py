@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from aion_cli.core import events as ev
+from aion_cli.core.source import Site
 
 
 class QueryHandler(Protocol):
@@ -29,6 +30,9 @@ class QueryHandler(Protocol):
 class UpdateHandler(Protocol):
     """An update as an author declared it."""
 
+    site: Site
+    """Where the author wrote it."""
+
     def accept(self, args: msgspec.Raw) -> Coroutine[Any, Any, msgspec.Raw]:
         """Decode and validate the arguments, and make the coroutine that does it and encodes the answer.
 
@@ -42,9 +46,11 @@ class UpdateHost(Protocol):
 
     def start_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> None: ...
 
-    def answer_update(self, update_id: str, result: msgspec.Raw) -> None: ...
+    def answer_update(self, update_id: str, result: msgspec.Raw, site: Site) -> None: ...
 
-    def fail_update(self, update_id: str, error: BaseException, kind: ev.ErrorKind | None = None) -> None: ...
+    def fail_update(
+        self, update_id: str, error: BaseException, site: Site, kind: ev.ErrorKind | None = None
+    ) -> None: ...
 
 
 class Handlers:
@@ -94,17 +100,17 @@ class Handlers:
             work = accept(event.args)
         except Exception as error:  # noqa: BLE001 - whatever a validator raises is why the update is rejected
             self._unanswered.pop(event.update_id)
-            self._host.fail_update(event.update_id, error, ev.ErrorKind.REJECTED)
+            self._host.fail_update(event.update_id, error, handler.site, ev.ErrorKind.REJECTED)
             return
         try:
             result = await work
         except asyncio.CancelledError as error:
             self._unanswered.pop(event.update_id)
-            self._host.fail_update(event.update_id, error)
+            self._host.fail_update(event.update_id, error, handler.site)
             raise
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is the answer to its sender
             self._unanswered.pop(event.update_id)
-            self._host.fail_update(event.update_id, error)
+            self._host.fail_update(event.update_id, error, handler.site)
         else:
             self._unanswered.pop(event.update_id)
-            self._host.answer_update(event.update_id, result)
+            self._host.answer_update(event.update_id, result, handler.site)

@@ -142,11 +142,12 @@ class Resolver:
 
     def divergence(self, recorded: ev.Event, command: cmd.AnyCommand | None, source: str) -> NonDeterminismError:
         """Build the error for an event and what the code asked for in its place (None: nothing)."""
+        there, here = _told_apart(recorded, command)
         return NonDeterminismError(
             workflow_id=self.workflow_id,
             seq=recorded.seq,
-            recorded=recorded_step(recorded),
-            requested=None if command is None else requested_step(command),
+            recorded=there,
+            requested=here,
             source=source,
             last_match=self._cursor.last_match,
             code_changed=self._code_changed,
@@ -230,6 +231,24 @@ def _text(raw: msgspec.Raw) -> str:
     return bytes(raw).decode("utf-8", "replace")
 
 
+def _told_apart(recorded: ev.Event, command: cmd.AnyCommand | None) -> tuple[Step, Step | None]:
+    """Describe both sides of a divergence. A child's id, and the kind of a failure, only if nothing else differs."""
+    there = recorded_step(recorded)
+    here = None if command is None else requested_step(command)
+    if here is None or here != there:
+        return there, here
+    match recorded, command:
+        case ev.ChildWorkflowStarted(), cmd.SpawnChild():
+            name = f"{there.name} as "
+            return there._replace(name=name + recorded.child_workflow_id), here._replace(
+                name=name + command.workflow_id
+            )
+        case ev.WorkflowFailed(), cmd.CompleteWorkflow(outcome=cmd.Failed(error=error)):
+            return there._replace(key=recorded.error.kind.value), here._replace(key=error.kind.value)
+        case _:
+            return there, here
+
+
 def requested_step(command: cmd.AnyCommand) -> Step:
     """Describe a command in the fields that are compared."""
     match command:
@@ -279,8 +298,12 @@ def recorded_step(event: ev.Event) -> Step:  # noqa: C901 - one flat case an eve
             return Step("cancellation of timer", "", str(event.timer_id))
         case ev.ChildCancelRequested():
             return Step("cancellation of child workflow", "", str(event.ordinal))
-        case ev.UpdateCompleted() | ev.UpdateFailed():
-            return Step("answer to update", "", event.update_id)
+        case ev.UpdateCompleted():
+            return Step("answer to update", "", event.update_id, _text(event.result))
+        case ev.UpdateFailed():
+            refused = event.error.kind is ev.ErrorKind.REJECTED
+            kind = "refusal of update" if refused else "failure of update"
+            return Step(kind, event.error.type, event.update_id, event.error.message)
         case ev.ActivityCompleted() | ev.ActivityFailed():
             return Step("outcome of activity", "", str(event.activity_id))
         case ev.TimerFired():
