@@ -188,9 +188,14 @@ def list_runs(
     ctx: typer.Context,
     statuses: opt.Statuses = None,
     tags: opt.WithTags = None,
+    recorded_only: opt.RecordedOnly = False,
 ) -> int:
-    """List runs, their status and what they wait for."""
-    return call(ctx, "inspect", "list_command", ListRequest(frozenset(statuses or ()), opt.parse_tags(tags or ())))
+    """List runs, their status and what they wait for.
+
+    Waits for signals and conditions are in no history: open runs are replayed for them, with today's code.
+    """
+    request = ListRequest(frozenset(statuses or ()), opt.parse_tags(tags or ()), recorded_only)
+    return call(ctx, "inspect", "list_command", request)
 
 
 @app.command("verify", cls=AsTypedCommand, epilog=MORE)

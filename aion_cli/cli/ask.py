@@ -20,6 +20,7 @@ from aion_cli.cli.operating_requests import QueryRequest, ResultRequest, UpdateR
 from aion_cli.cli.output import ExitCode
 from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.cli.telling import connect_output
+from aion_cli.cli.waiting import WaitFinder
 from aion_cli.core import events as ev
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import summarise
@@ -30,6 +31,7 @@ from aion_cli.runtime.children import LocalRuns
 from aion_cli.runtime.endings import RunSettings, SuspendReason
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.inbox import Inbox
+from aion_cli.runtime.masked_output import secrets_kept_from_output
 from aion_cli.runtime.outcome import RunEnd, recorded_end, settle, settled_end
 from aion_cli.runtime.reading import read_first_event, read_history
 from aion_cli.runtime.runner import Runner
@@ -46,15 +48,15 @@ def result_command(settings: Settings, request: ResultRequest) -> int:
         location = folder.find(request.run)
         end = settled_end(location.path, folder.files)
         if end is None and not request.wait:
-            end = _open_end(location, folder)
+            end = _open_end(settings, location, folder)
         if end is not None:
             workflow_id = end.workflow_id
             return report_end(end, settings, f"aion resume {workflow_id}")
         time.sleep(_LOOK_EVERY_S)
 
 
-def _open_end(location: RunLocation, folder: HistoriesFolder) -> RunEnd:
-    summary = summarise(read_history(location.path, folder.files))
+def _open_end(settings: Settings, location: RunLocation, folder: HistoriesFolder) -> RunEnd:
+    summary = WaitFinder(settings).in_full(location, summarise(read_history(location.path, folder.files)))
     return RunEnd(
         summary.workflow_id,
         summary.run_id,
@@ -182,7 +184,8 @@ async def _own_until_answered(
         settings=RunSettings(grace_s=request.grace_s),
     )
     runners.append(LocalRuns(shop).runner(started.workflow_id))
-    await runners[0].run(definition, started)
+    with secrets_kept_from_output():
+        await runners[0].run(definition, started)
 
 
 def _report(settings: Settings, workflow_id: str, answer: ev.Event | None) -> int:

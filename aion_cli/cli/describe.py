@@ -59,7 +59,13 @@ def age_words(since: str, now_micros: int) -> str:
 
 
 def _wait_words(wait: Waiting, now_micros: int) -> str:
-    name = "timer" if wait.kind is WaitKind.TIMER else f"{wait.kind} {wait.name}"
+    match wait.kind:
+        case WaitKind.TIMER:
+            name = "timer"
+        case WaitKind.CONDITION:
+            name = f"condition at {wait.where}" if wait.where else "condition"
+        case _:
+            name = f"{wait.kind} {wait.name}"
     if wait.deadline is None:
         return name
     left_s = (parse_instant(wait.deadline) - now_micros) / 1_000_000

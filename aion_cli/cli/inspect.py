@@ -1,14 +1,16 @@
-"""`aion list` and `aion show`: what runs there are, and what is recorded of one. No locks, no code of workflows."""
+"""`aion list` and `aion show`: what runs there are, and what is recorded of one. No locks, and nothing is written."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
 from aion_cli.cli import output, render
 from aion_cli.cli.describe import EventWords, age_words, waiting_words
+from aion_cli.cli.late import late
 from aion_cli.cli.output import ExitCode
 from aion_cli.cli.requests import ListRequest, ShowRequest
 from aion_cli.cli.settings import OutputMode, Settings
@@ -75,6 +77,8 @@ class Listing:
         self._settings = settings
         self._statuses = _statuses(request)
         self._tags = request.tags
+        self._recorded_only = request.recorded_only
+        self._waits: Any = None
         self.exit_code = ExitCode.OK
 
     def __iter__(self) -> Iterator[tuple[RunLocation, RunSummary]]:
@@ -88,7 +92,15 @@ class Listing:
                 self._report(error)
                 continue
             if (not self._statuses or run.status in self._statuses) and self._tags.items() <= run.tags.items():
-                yield location, run
+                yield location, self._in_full(location, run)
+
+    def _in_full(self, location: RunLocation, run: RunSummary) -> RunSummary:
+        if not run.status.is_open or self._recorded_only:
+            return run
+        if self._waits is None:
+            self._waits = late("waiting").WaitFinder(self._settings)
+        full: RunSummary = self._waits.in_full(location, run)
+        return full
 
     def _report(self, error: AionError) -> None:
         color = output.stderr_takes_color(self._settings)

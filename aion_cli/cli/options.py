@@ -119,6 +119,9 @@ Statuses = Annotated[
 WithTags = Annotated[
     list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Only runs with this tag. Repeat.")
 ]
+RecordedOnly = Annotated[
+    bool, typer.Option("--recorded", help="Tell what the histories tell, and replay nothing: faster.")
+]
 VerifyNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids or .jsonl files.")]
 RepairFile = Annotated[str, typer.Argument(metavar="FILE", help="A .jsonl file, or an id.")]
 

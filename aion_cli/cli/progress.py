@@ -16,7 +16,7 @@ from aion_cli.cli.late import late
 from aion_cli.cli.sentences import Sentences
 from aion_cli.cli.settings import Settings
 from aion_cli.core import events as ev
-from aion_cli.core.status import Waiting
+from aion_cli.core.status import Waiting, WaitKind
 
 
 class ProgressView(Protocol):
@@ -47,8 +47,8 @@ def progress_view(settings: Settings) -> ProgressView:
     return view
 
 
-class SignalWaits:
-    """Says which signals a run waits for, once for each wait: waiting for somebody must not look like hanging."""
+class MessageWaits:
+    """Says which messages a run waits for, once for each wait: waiting for somebody must not look like hanging."""
 
     def __init__(self, settings: Settings, workflow_id: str) -> None:
         self._settings = settings
@@ -57,18 +57,22 @@ class SignalWaits:
 
     def on_quiet(self, runner: Waiter) -> None:
         """Look at what a run waits for, of which only signals and timers are left."""
-        waits = runner.awaited_signals()
+        waits = runner.awaited_messages()
         for wait in waits:
             if wait not in self._said:
                 place = f" ({wait.where})" if wait.where else ""
-                output.say(self._settings, f"{self._workflow_id}  waits for signal {wait.name}{place}")
+                output.say(self._settings, f"{self._workflow_id}  waits for {_awaited(wait)}{place}")
         self._said = waits
 
 
-class Waiter(Protocol):
-    """A run that can say which signals it waits for."""
+def _awaited(wait: Waiting) -> str:
+    return "a condition" if wait.kind is WaitKind.CONDITION else f"signal {wait.name}"
 
-    def awaited_signals(self) -> list[Waiting]: ...
+
+class Waiter(Protocol):
+    """A run that can say which signals and conditions it waits for."""
+
+    def awaited_messages(self) -> list[Waiting]: ...
 
 
 def _is_terminal() -> bool:

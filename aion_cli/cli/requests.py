@@ -86,10 +86,14 @@ class SignalRequest(NamedTuple):
 
 
 class ListRequest(NamedTuple):
-    """`aion list`. statuses and tags: show only runs that have one of these, and all of those; empty for all."""
+    """`aion list`. statuses and tags: show only runs that have one of these, and all of those; empty for all.
+
+    recorded_only: replay nothing.
+    """
 
     statuses: frozenset[str]
     tags: dict[str, str]
+    recorded_only: bool = False
 
 
 class ShowRequest(NamedTuple):

@@ -16,7 +16,7 @@ from aion_cli.cli.chosen import ChosenRun, choose_run
 from aion_cli.cli.driving import drive
 from aion_cli.cli.ends import report_end, say_interrupted
 from aion_cli.cli.late import late
-from aion_cli.cli.progress import ProgressView, SignalWaits, progress_view
+from aion_cli.cli.progress import MessageWaits, ProgressView, progress_view
 from aion_cli.cli.requests import RunRequest
 from aion_cli.cli.settings import Settings
 from aion_cli.cli.telling import connect_output
@@ -95,7 +95,7 @@ def _run(
 ) -> RunEnd:
     """Run until the end, a signal to this process, or the longest wait."""
     started = shop.first_event(definition, run.workflow_id, run.input or msgspec.Raw(b"null"), tags=request.tags)
-    waits = SignalWaits(settings, run.workflow_id)
+    waits = MessageWaits(settings, run.workflow_id)
     runner = LocalRuns(shop).runner(run.workflow_id, on_quiet=None if request.until_blocked else waits.on_quiet)
 
     def last_words() -> None:

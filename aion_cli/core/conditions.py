@@ -16,10 +16,18 @@ class ConditionHost(Protocol):
         """Make a future of the workflow's loop. Raises RunClosed once the code has ended."""
         ...
 
+    def here_and_now(self) -> tuple[str, str]:
+        """Return the line of the author's code that is being run, and the instant."""
+        ...
 
-class _Condition(msgspec.Struct):
+
+class Condition(msgspec.Struct):
+    """A predicate that code waits for. where: the line that does, "file:line" or "". since: when it began to."""
+
     predicate: Callable[[], bool]
     future: asyncio.Future[None]
+    where: str
+    since: str
 
 
 class Conditions:
@@ -27,16 +35,20 @@ class Conditions:
 
     def __init__(self, host: ConditionHost) -> None:
         self._host = host
-        self._waiting: list[_Condition] = []
+        self._waiting: list[Condition] = []
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
+
+    def waiting(self) -> list[Condition]:
+        """Return what does not hold yet, in the order in which code began to wait for it."""
+        return [condition for condition in self._waiting if not condition.future.done()]
 
     async def wait_until(self, predicate: Callable[[], bool]) -> None:
         """Return once the predicate holds. It must not touch anything; what it raises is raised here."""
         if predicate():
             return
-        condition = _Condition(predicate, self._host.new_waiter())
+        condition = Condition(predicate, self._host.new_waiter(), *self._host.here_and_now())
         self._waiting.append(condition)
         try:
             await condition.future
@@ -48,7 +60,7 @@ class Conditions:
         return any([_settle(condition) for condition in list(self._waiting)])  # noqa: C419 - all are asked
 
 
-def _settle(condition: _Condition) -> bool:
+def _settle(condition: Condition) -> bool:
     if condition.future.done():
         return False
     try:

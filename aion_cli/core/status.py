@@ -44,7 +44,7 @@ class RunStatus(enum.StrEnum):
 
 
 class WaitKind(enum.StrEnum):
-    """What sort of thing a run waits for. RETRY is an activity between two attempts."""
+    """What sort of thing a run waits for. RETRY is an activity between two attempts, CONDITION a `wait_until`."""
 
     ACTIVITY = "activity"
     RETRY = "retry"
@@ -52,12 +52,13 @@ class WaitKind(enum.StrEnum):
     CHILD = "child"
     SEND = "send"
     SIGNAL = "signal"
+    CONDITION = "condition"
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
     """One thing that a run waits for.
 
-    name: of the activity or signal, id of the child or of the run that is signalled, number of the timer.
+    name: of the activity or signal, id of the child or of the run that is signalled, number of the timer, or empty.
     since: when it was asked for. deadline: when it ends by itself, or None. where: "file:line", or None if not known.
     """
 

@@ -41,7 +41,7 @@ from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.stopping import Patience
 from aion_cli.runtime.underway import TAKING_TIME, Underway
 from aion_cli.runtime.unwinding import Unwinding
-from aion_cli.runtime.waits import describe_wait
+from aion_cli.runtime.waits import conditions_of, describe_wait, waits_of
 from aion_cli.runtime.wall import Clock, instant
 
 E = TypeVar("E", bound=ev.Event)
@@ -114,7 +114,7 @@ class LiveRun:
         self._replies: list[tuple[asyncio.Future[Any], ev.Event]] = []
         self._fresh: list[ev.Event] = []
         self._underway = Underway(executor, identity)
-        self._waits: list[cmd.Wait] = []
+        self._waits: list[Waiting] = []
         self._notes = Notes(boundary)
         self._present = ""
         self._terminal: ev.Event | None = None
@@ -450,12 +450,12 @@ class LiveRun:
 
     def waiting(self) -> list[Waiting]:
         """Say what the code waited for when the run was suspended, with the lines where it did."""
-        child_ids = self._underway.child_ids()
-        return [describe_wait(wait, child_ids) for wait in self._waits]
+        return self._waits
 
-    def awaited_signals(self) -> list[Waiting]:
-        """Say which signals the code waits for now, with the lines where it does."""
-        return [describe_wait(wait, {}) for wait in self._execution.signals.waits()]
+    def awaited_messages(self) -> list[Waiting]:
+        """Say which signals and conditions the code waits for now, with the lines where it does."""
+        signals = [describe_wait(wait, {}) for wait in self._execution.signals.waits()]
+        return signals + conditions_of(self._execution)
 
     def suspend(self, reason: SuspendReason) -> None:
         """Stop, leaving the run open: nothing new begins, and activities in flight get grace to finish.
@@ -468,7 +468,7 @@ class LiveRun:
         return bool(self._arrivals) or self._pump_due
 
     async def _wind_down(self) -> None:
-        self._waits = self._execution.waits()
+        self._waits = waits_of(self._execution, self._underway.child_ids())
         for leg in [*self._legs, *self._held]:
             leg.handoff.close()
         await self._unwinding.finish(self._terminal, [self._deadline] if self._deadline is not None else [])

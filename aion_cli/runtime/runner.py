@@ -19,7 +19,7 @@ from aion_cli.core import payload
 from aion_cli.core.execution import Execution
 from aion_cli.core.ids import RunName
 from aion_cli.core.replay import Boundary, Replay
-from aion_cli.core.status import Waiting
+from aion_cli.core.status import Waiting, WaitKind, summarise
 from aion_cli.errors import NonDeterminismError, NoSuchRunError, PayloadError, WrongStateError
 from aion_cli.runtime.delivery import drain_unowned, report_torn_tail
 from aion_cli.runtime.endings import Closed, SuspendReason
@@ -35,6 +35,7 @@ from aion_cli.runtime.outcome import RunEnd, ended, suspended
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.reading import read_first_event, read_history
 from aion_cli.runtime.recorder import Recorder, stamped_from_start
+from aion_cli.runtime.waits import with_retries
 from aion_cli.runtime.wall import instant
 from aion_cli.runtime.watchdog import Watchdog
 from aion_cli.runtime.workshop import PastListener, Workshop
@@ -82,9 +83,9 @@ class Runner:
         self._parked = True
         self._on_quiet()
 
-    def awaited_signals(self) -> list[Waiting]:
-        """Say which signals the code waits for; none while it is not live."""
-        return [] if self._live is None else self._live.awaited_signals()
+    def awaited_messages(self) -> list[Waiting]:
+        """Say which signals and conditions the code waits for; none while it is not live."""
+        return [] if self._live is None else self._live.awaited_messages()
 
     def check_quiet(self) -> None:
         """Look again whether the run is blocked."""
@@ -238,7 +239,12 @@ class Runner:
             self._live = None
         if isinstance(outcome, Closed):
             return ended(started, outcome.event)
-        return suspended(started, outcome, live.waiting())
+        return suspended(started, outcome, self._waits(live.waiting(), location))
+
+    def _waits(self, waiting: list[Waiting], location: RunLocation) -> list[Waiting]:
+        if not any(wait.kind is WaitKind.ACTIVITY for wait in waiting):
+            return waiting
+        return with_retries(waiting, summarise(read_history(location.path, self._shop.folder.files)).waiting)
 
 
 class _KnownMessages:

@@ -1,12 +1,62 @@
-"""What an open run waits for, as data for people and scripts."""
+"""What an open run waits for, as data for people and scripts.
+
+Code waits for answers to commands, for signals and for conditions. The last two leave no event, so that what a history
+alone tells (`core.status`) is less than what the code tells that it was replayed with.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+import msgspec
 
 from aion_cli.core import commands as cmd
+from aion_cli.core import events as ev
 from aion_cli.core.correlation import CorrelationKey
+from aion_cli.core.execution import Execution
+from aion_cli.core.replay import Replay
 from aion_cli.core.status import Waiting, WaitKind
+
+
+def waits_of(execution: Execution, child_ids: Mapping[CorrelationKey, str]) -> list[Waiting]:
+    """Describe everything that code waits for: answers in the order of asking, then signals, then conditions."""
+    found = [describe_wait(wait, child_ids) for wait in execution.waits()]
+    return found + conditions_of(execution)
+
+
+def conditions_of(execution: Execution) -> list[Waiting]:
+    """Describe what code waits for with `wait_until`."""
+    waiting = execution.conditions.waiting()
+    return [Waiting(WaitKind.CONDITION, "", one.since, where=one.where or None) for one in waiting]
+
+
+def waits_at_end(replay: Replay, recorded: list[Waiting]) -> list[Waiting]:
+    """Describe what the code waits for where a replay has ended. recorded: what the history alone tells."""
+    return with_retries(waits_of(replay.execution, _child_ids(replay)), recorded)
+
+
+def with_retries(waits: list[Waiting], recorded: list[Waiting]) -> list[Waiting]:
+    """Return waits of code with what the history alone knows: which activity is between attempts, and until when.
+
+    Both have the activities in the order in which they were asked for; the code may have asked for more than is
+    recorded.
+    """
+    activities = iter([wait for wait in recorded if wait.kind in (WaitKind.ACTIVITY, WaitKind.RETRY)])
+    return [_as_recorded(wait, activities) if wait.kind is WaitKind.ACTIVITY else wait for wait in waits]
+
+
+def _child_ids(replay: Replay) -> dict[CorrelationKey, str]:
+    ids: dict[CorrelationKey, str] = {}
+    for wait in replay.execution.waits():
+        begun = replay.resolver.half_done(wait.command.key).begun
+        if isinstance(begun, ev.ChildWorkflowStarted):
+            ids[wait.command.key] = begun.child_workflow_id
+    return ids
+
+
+def _as_recorded(wait: Waiting, activities: Iterator[Waiting]) -> Waiting:
+    found = next(activities, wait)
+    return msgspec.structs.replace(found, where=wait.where) if found.name == wait.name else wait
 
 
 def describe_wait(wait: cmd.Wait, child_ids: Mapping[CorrelationKey, str]) -> Waiting:

@@ -1,0 +1,56 @@
+"""What open runs wait for, in full: signals and conditions leave no event, so the code has to tell, by a replay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from aion_cli.cli.code import CodeFinder
+from aion_cli.cli.settings import Settings
+from aion_cli.core.source import SourcePaths
+from aion_cli.core.status import RunSummary, Waiting
+from aion_cli.errors import AionError
+from aion_cli.runtime.asking import replayed
+from aion_cli.runtime.folder import HistoriesFolder, RunLocation
+from aion_cli.runtime.reading import read_first_event
+from aion_cli.runtime.waits import waits_at_end
+
+
+class WaitFinder:
+    """Replays open runs. Where there is no code for one, or it no longer matches, its history alone has to do.
+
+    Nothing is said of that: it is no audit, and `aion replay` is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = HistoriesFolder(settings.histories)
+        self._code = CodeFinder(settings, None)
+        self._paths = SourcePaths(str(Path.cwd()))
+        self._without_code: set[tuple[str, str]] = set()
+
+    def in_full(self, location: RunLocation, run: RunSummary) -> RunSummary:
+        """Return the run with everything that it waits for."""
+        if not run.status.is_open:
+            return run
+        try:
+            waits = self._waits(location, run)
+        except AionError:
+            return run
+        return run if waits is None else msgspec.structs.replace(run, waiting=waits)
+
+    def _waits(self, location: RunLocation, run: RunSummary) -> list[Waiting] | None:
+        started = read_first_event(location.path, self._folder.files)
+        origin = (started.workflow_type, started.definition.file)
+        if origin in self._without_code:
+            return None
+        try:
+            definition = self._code.code_of(started)
+        except AionError:
+            self._without_code.add(origin)
+            return None
+        replay = replayed(location.path, self._folder, definition, self._paths)
+        try:
+            return waits_at_end(replay, run.waiting)
+        finally:
+            replay.execution.close()

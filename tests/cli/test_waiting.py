@@ -1,0 +1,128 @@
+"""What `aion list`, `aion result` and `aion run` say that an open run waits for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cli.support import Project
+
+WORKFLOW = """\
+    from aion_cli import RetryPolicy, wait_until, update
+
+    approval = Signal("approval", bool)
+
+    @activity(retry=RetryPolicy(initial=600, jitter=0))
+    async def charge():
+        raise ValueError("no bank today")
+
+    @workflow
+    async def signalled():
+        return await approval.receive()
+
+    @workflow
+    async def conditional():
+        answers = []
+
+        @update
+        async def answer(x: int) -> int:
+            answers.append(x)
+            return len(answers)
+
+        await wait_until(lambda: len(answers) > 1)
+
+    @workflow
+    async def everything():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(charge())
+            group.create_task(signalled())
+            group.create_task(asyncio.sleep(3600))
+            await approval.receive()
+"""
+
+
+@pytest.fixture(name="shop")
+def a_shop(project: Project) -> Project:
+    project.write(WORKFLOW)
+    return project
+
+
+def listed(shop: Project, run: str, *options: str) -> list[Any]:
+    """What `aion list` says that a run waits for."""
+    runs = shop.aion("list", "-o", "json", *options).document
+    return next(item["waiting"] for item in runs if item["workflow_id"] == run)
+
+
+def test_a_wait_for_a_signal_is_shown_with_its_line(shop: Project) -> None:
+    ended = shop.aion("run", "signalled", "--id", "r", "--until-blocked").document
+    (wait,) = ended["waiting"]
+    assert wait["kind"] == "signal"
+    assert wait["name"] == "approval"
+    assert wait["where"] == shop.line_of("return await approval.receive()")
+    assert shop.aion("result", "r").document == ended
+    assert listed(shop, "r") == [wait]
+    assert "signal approval" in shop.aion("list").stdout
+
+
+def test_a_wait_for_a_condition_is_shown_with_its_line_until_it_holds(shop: Project) -> None:
+    ended = shop.aion("run", "conditional", "--id", "r", "--until-blocked").document
+    (wait,) = ended["waiting"]
+    where = shop.line_of("await wait_until")
+    assert (wait["kind"], wait["where"], wait["deadline"]) == ("condition", where, None)
+    assert shop.aion("result", "r").document == ended
+    assert f"condition at {where}" in shop.aion("list").stdout
+    shop.aion("update", "r", "answer", "1")
+    assert listed(shop, "r") == [wait]
+    shop.aion("update", "r", "answer", "2")
+    assert listed(shop, "r") == []
+
+
+def test_each_of_several_waits_is_shown_an_activity_between_attempts_with_its_next_one(shop: Project) -> None:
+    ended = shop.aion("run", "everything", "--id", "r", "--until-blocked", "--max-wait", "5").document
+    assert [wait["kind"] for wait in ended["waiting"]] == ["retry", "child", "timer", "signal"]
+    retry, child, timer, _ = ended["waiting"]
+    assert retry["name"] == "charge"
+    assert ended["next_wake_at"] == retry["deadline"] < timer["deadline"]
+    assert child["name"].startswith("r.1-")
+    assert shop.aion("result", "r").document == ended
+    assert listed(shop, "r") == ended["waiting"]
+    assert [wait["kind"] for wait in listed(shop, child["name"])] == ["signal"]
+
+
+def test_what_the_history_alone_tells_is_shown_where_that_is_asked_for(shop: Project) -> None:
+    shop.aion("run", "everything", "--id", "r", "--max-wait", "0.5")
+    assert [wait["kind"] for wait in listed(shop, "r", "--recorded")] == ["retry", "child", "timer"]
+
+
+@pytest.mark.parametrize("change", ["nothing can be imported", "the code does something else", "there is no code"])
+def test_a_run_without_code_that_fits_is_listed_by_its_history_and_hides_no_other(shop: Project, change: str) -> None:
+    shop.aion("run", "everything", "--id", "r", "--max-wait", "0.5")
+    code = shop.root / "workflows" / "order.py"
+    match change:
+        case "nothing can be imported":
+            code.write_text("1 / 0\n")
+        case "there is no code":
+            code.unlink()
+        case _:
+            code.write_text(code.read_text().replace("group.create_task(charge())", "await asyncio.sleep(1)"))
+    done = shop.aion("list", "-o", "json")
+    assert done.code == 0
+    waits = {run["workflow_id"]: [wait["kind"] for wait in run["waiting"]] for run in done.document}
+    assert waits.pop("r") == ["retry", "child", "timer"]
+    assert list(waits.values()) == ([["signal"]] if change == "the code does something else" else [[]])
+
+
+def test_what_code_prints_is_not_printed_again_by_a_listing(project: Project) -> None:
+    project.write("""
+        approval = Signal("approval", bool)
+
+        @workflow
+        async def order():
+            print("asking for approval")
+            await approval.receive()
+    """)
+    assert "asking for approval" in project.aion("run", "order", "--id", "r", "--until-blocked").stderr
+    for command in (["list"], ["result", "r"]):
+        done = project.aion(*command)
+        assert "asking" not in done.stdout + done.stderr
