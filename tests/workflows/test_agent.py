@@ -198,6 +198,7 @@ def test_the_agent_waits_for_a_person_and_goes_on(tmp_path: Path) -> None:
     assert typed(tmp_path, "signal", "tidy-1", "approval", word).code == 0
     done = typed(tmp_path, *run)
     assert (done.code, done.document["text"]) == (0, TIDY.text)
+    assert typed(tmp_path, "query", "tidy-1@2", "asks").document == []
     assert sorted(path.name for path in notes.iterdir()) == ["garden.md", "index.md", "shopping.md"]
     assert (notes / "index.md").read_text() == INDEX
     assert (tmp_path / "histories" / "tidy-1@3.jsonl").exists()

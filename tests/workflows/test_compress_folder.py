@@ -110,6 +110,7 @@ def test_another_attempt_comes_to_the_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("line\n" * 1_000)
     packed = [attempt(n, "r1/2", lambda: compress.fn(str(tmp_path), "a.log", str(tmp_path))) for n in (1, 2)]
     assert packed[0] == packed[1]
+    assert (tmp_path / "a.log.gz").read_bytes()[4:8] == bytes(4), "the time of the attempt"
 
 
 def test_a_file_that_nobody_wants_any_more_is_not_finished(tmp_path: Path) -> None:

@@ -118,6 +118,19 @@ def test_a_claim_can_be_handed_over_while_it_waits(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("playground/expenses/outbox/*.eml"))) == 3
 
 
+def test_a_claim_that_is_decided_cannot_be_handed_over(tmp_path: Path) -> None:
+    submit = ["run", "expense_approval", "--id", "trip-7", "-p", "what=train", "-p", "cents:=12900"]
+    assert typed(tmp_path, *submit, "-p", "claimant=ada@example.org", "--until-blocked").code == 3
+    bank = tmp_path / "playground" / "expenses" / "payments"
+    bank.touch()  # where a folder should be, so that nothing can be paid
+    word = '{"by": "approver@example.org", "approved": true}'
+    assert typed(tmp_path, "signal", "trip-7", "decision", word).code == 0
+    assert typed(tmp_path, "run", "expense_approval", "--id", "trip-7", "--max-wait=0.2s").code == 3
+    late = typed(tmp_path, "update", "trip-7", "hand_over", '"deputy@example.org"')
+    assert late.code == 2
+    assert "it is decided already" in late.stderr
+
+
 @pytest.mark.parametrize(("parameters", "path"), [(["cents:=0"], "$.cents"), (["claimant=ada"], "$.claimant")])
 def test_a_claim_that_makes_no_sense_is_refused_before_anything_is_recorded(
     tmp_path: Path, parameters: list[str], path: str

@@ -127,6 +127,16 @@ def test_a_second_attempt_loads_nothing_twice(drop: Path) -> None:
     assert len(readings(database)) == 4
 
 
+def test_there_are_no_readings_without_the_key_that_says_so(drop: Path) -> None:
+    (drop / "a.csv").write_text(ROOF)
+    database = drop.parent / "db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("create table loads (key text primary key, file text, rows integer check (rows < 0))")
+    with pytest.raises(sqlite3.IntegrityError):
+        attempt(1, "r1/8", lambda: load.fn(str(drop / "a.csv"), str(database)))
+    assert readings(database) == []
+
+
 def test_a_second_attempt_takes_what_the_first_one_took(drop: Path) -> None:
     def taken() -> str | None:
         return take.fn(str(drop), "a.csv")
