@@ -16,7 +16,8 @@ class Saga:
 
     Compensations run in reverse, each awaited before the next, when the block is left by a failure or a cancellation;
     not when it is left well, continues as new, or is suspended. One that fails does not keep the others from running;
-    it is added to the failure as a note. The failure itself goes on.
+    it is added to the failure as a note. Nor does a cancellation that comes meanwhile: it is raised when all is undone.
+    Otherwise the failure itself goes on.
     """
 
     def __init__(self) -> None:
@@ -35,8 +36,20 @@ class Saga:
         # Other BaseExceptions end the code where it stands: a suspension, or continuing as new.
         if not isinstance(error, Exception | asyncio.CancelledError):
             return
+        undoing = asyncio.ensure_future(self._undo(error))
+        cancellation: asyncio.CancelledError | None = None
+        while not undoing.done():
+            try:
+                await asyncio.shield(undoing)
+            except asyncio.CancelledError as late:
+                cancellation = late
+        undoing.result()
+        if cancellation is not None:
+            raise cancellation
+
+    async def _undo(self, error: BaseException) -> None:
         for action in reversed(self._compensations):
             try:
                 await action()
-            except Exception as failed:  # noqa: BLE001 - whatever one compensation raises, the others must run
+            except (Exception, asyncio.CancelledError) as failed:  # noqa: BLE001 - whatever one raises, the others must run
                 error.add_note(f"a compensation failed as well: {type(failed).__qualname__}: {failed}")

@@ -92,6 +92,15 @@ def test_a_cancellation_undoes_what_was_done() -> None:
     assert next_activity(*events) == ("undo", b'"f1"')
 
 
+def test_a_cancellation_that_comes_while_it_undoes_waits_until_all_is_undone() -> None:
+    events = [*booked("fail"), scheduled(2, "undo", "f1"), cancel_requested(), completed(2)]
+    assert next_activity(*events) == ("undo", b'"h1"')
+    events += [scheduled(3, "undo", "h1"), completed(3)]
+    (end,) = replayed(trip, history(*events)).unmatched
+    assert isinstance(end, cmd.CompleteWorkflow)
+    assert isinstance(end.outcome, cmd.Cancelled)
+
+
 def test_continuing_as_new_undoes_nothing() -> None:
     (end,) = replayed(trip, history(*booked("again"))).unmatched
     assert isinstance(end, cmd.CompleteWorkflow)
