@@ -94,7 +94,7 @@ def update_command(settings: Settings, request: UpdateRequest) -> int:
     inbox.accept(event, chosen_id=request.update_id is not None)
     inbox.ring()
     answer = asyncio.run(_await_answer(settings, request, folder, definition, started, event.update_id))
-    return _report(settings, started.workflow_id, answer)
+    return _report(settings, started.workflow_id, request.name, answer)
 
 
 def _checked_args(
@@ -188,14 +188,14 @@ async def _own_until_answered(
         await runners[0].run(definition, started)
 
 
-def _report(settings: Settings, workflow_id: str, answer: ev.Event | None) -> int:
+def _report(settings: Settings, workflow_id: str, update: str, answer: ev.Event | None) -> int:
     match answer:
         case ev.UpdateCompleted(result=result):
             output.write_json(result)
             return ExitCode.OK
         case ev.UpdateFailed(error=error):
             color = output.stderr_takes_color(settings)
-            output.write_stderr(render.failure_text(workflow_id, error, color=color))
+            output.write_stderr(render.failure_text(workflow_id, error, update=update, color=color))
             if settings.output is not OutputMode.HUMAN:
                 output.write_json({"run": workflow_id, "error": error})
             return ExitCode.USAGE if error.kind is ev.ErrorKind.REJECTED else ExitCode.WORKFLOW_FAILED

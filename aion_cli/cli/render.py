@@ -16,7 +16,7 @@ import msgspec
 from aion_cli import errors
 from aion_cli.cli.settings import Settings
 from aion_cli.cli.terminal import cell_width, visible, visible_lines
-from aion_cli.core.events import Failure
+from aion_cli.core.events import ErrorKind, Failure
 
 _RED = "\x1b[1;31m"
 _DIM = "\x1b[2m"
@@ -73,12 +73,14 @@ def _places(error: errors.AionError) -> list[str]:
     return [place.removeprefix(here) for place in error.where]
 
 
-def failure_text(workflow_id: str, failure: Failure, *, hint: str = "", color: bool = False) -> str:
-    """Lay out the failure that ended a run: what was raised, the author's own frames, notes, causes."""
-    lines = [
-        _painted("error[workflow-failed]:", _RED, color)
-        + f" {visible(workflow_id)} failed: {visible(_summary(failure))}"
-    ]
+def failure_text(workflow_id: str, failure: Failure, *, update: str = "", hint: str = "", color: bool = False) -> str:
+    """Lay out the failure that ended a run, or an update: what was raised, the author's own frames, notes, causes."""
+    code, what, verb = "workflow-failed", workflow_id, "failed"
+    if update:
+        code, what = "update-failed", f"update {update} of {workflow_id}"
+    if failure.kind is ErrorKind.REJECTED:
+        code, verb = "update-rejected", "was rejected"
+    lines = [_painted(f"error[{code}]:", _RED, color) + f" {visible(what)} {verb}: {visible(_summary(failure))}"]
     cause: Failure | None = failure
     for depth in range(_MAX_CAUSES):
         if cause is None:

@@ -32,6 +32,8 @@ async def order(cents: int = 5) -> str:
 
     @aion_cli.update
     async def add(more: int) -> int:
+        if more > 99:
+            raise OverflowError("too much")
         added.append(more)
         return cents + sum(added)
 
@@ -139,9 +141,17 @@ def test_an_update_is_answered_once_by_this_process_and_changes_the_run(waiting:
 def test_an_update_that_its_validator_refuses_is_exit_2_and_the_run_goes_on(waiting: Project) -> None:
     done = waiting.here("update", "o1", "add", "-3")
     assert done.code == 2
-    assert "more must be positive" in done.stderr
+    headline = "error[update-rejected]: update add of o1 was rejected: ValueError: more must be positive"
+    assert done.stderr.startswith(headline)
     assert waiting.here("query", "o1", "total").stdout == "5\n"
     assert waiting.here("replay", "o1").code == 0
+
+
+def test_an_update_whose_handler_raises_is_exit_1_and_the_run_goes_on(waiting: Project) -> None:
+    done = waiting.here("update", "o1", "add", "100")
+    assert done.code == 1
+    assert done.stderr.startswith("error[update-failed]: update add of o1 failed: OverflowError: too much")
+    assert waiting.here("query", "o1", "total").stdout == "5\n"
 
 
 def test_an_update_with_arguments_of_another_type_is_refused_before_it_is_sent(waiting: Project) -> None:
