@@ -54,7 +54,8 @@ class Masks:
         with self._lock:
             self._expected.setdefault(reference, look)
 
-    def _look_for_expected(self) -> None:
+    def look_for_expected(self) -> None:
+        """Hide from now on what was expected, and is there by now."""
         for reference, look in list(self._expected.items()):
             value = look()
             if value is not None:
@@ -78,7 +79,7 @@ class Masks:
     def mask_event(self, event: E) -> E:
         """Return an event in which no string from an activity holds a revealed value. Numbers stay."""
         if self._expected:
-            self._look_for_expected()
+            self.look_for_expected()
         name = _MASKED.get(type(event)) if self._values else None
         if name is None:
             return event

@@ -1,14 +1,15 @@
 """`await shell("make test")`: a shell step as an activity.
 
 The command gets a process group of its own, and the whole group is killed when the step is cancelled or times out.
-Standard input is empty. Output is captured whole and recorded with the step's result.
+Standard input is empty. Output is captured whole and recorded with the step's result; whoever watches sees it at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from aion_cli.api import process_groups
 from aion_cli.api.definitions import ActivityDefinition
 from aion_cli.api.masking import masks
+from aion_cli.api.step_output import LineCutter, step_output
 from aion_cli.core.retry import Duration, RetryPolicy
 
 _TAIL = 2_000
@@ -44,21 +46,28 @@ class ShellError(Exception):
 
 
 class _Capture(asyncio.SubprocessProtocol):
-    """Collects what a command prints. exited: set when it has ended; ended: when its pipes are closed as well."""
+    """Collects what a command prints. exited: set when it has ended; ended: when its pipes are closed as well.
 
-    def __init__(self) -> None:
+    tell: gets the lines as they are printed.
+    """
+
+    def __init__(self, tell: Callable[[list[str]], None]) -> None:
         self.printed = {1: bytearray(), 2: bytearray()}
+        self._lines = {fd: LineCutter(tell) for fd in self.printed}
         self.exited = asyncio.Event()
         self.ended = asyncio.Event()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         self.printed[fd] += data
+        self._lines[fd].feed(data)
 
     def process_exited(self) -> None:
         self.exited.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
+        for lines in self._lines.values():
+            lines.end()
         self.ended.set()
 
     def text(self, fd: int) -> str:
@@ -68,7 +77,7 @@ class _Capture(asyncio.SubprocessProtocol):
 async def _run_command(command: str, check: bool, cwd: str | None, env: dict[str, str] | None) -> ShellResult:
     starting = asyncio.ensure_future(
         asyncio.get_running_loop().subprocess_shell(
-            _Capture,
+            partial(_Capture, step_output.teller()),
             command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

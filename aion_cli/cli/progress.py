@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from aion_cli.api.step_output import step_output
 from aion_cli.cli import output
 from aion_cli.cli.late import late
 from aion_cli.cli.sentences import Sentences
 from aion_cli.cli.settings import Settings
+from aion_cli.cli.step_lines import SEPARATOR, StepNames
+from aion_cli.cli.terminal import visible, visible_print
 from aion_cli.core import events as ev
 from aion_cli.core.status import Waiting, WaitKind
 
@@ -101,10 +104,11 @@ class _Nothing:
 
 
 class _PlainLines:
-    """A line for each event that somebody who watches may care about."""
+    """A line for each event that somebody who watches may care about, and for each that a shell step prints."""
 
     def __init__(self) -> None:
         self._sentences = Sentences()
+        self._steps = StepNames(self._sentences)
 
     def on_events(self, workflow_id: str, events: Sequence[ev.Event]) -> None:
         # One write for what one commit brings: this is on the way of every step.
@@ -116,10 +120,15 @@ class _PlainLines:
     def on_replayed(self, workflow_id: str, event: ev.Event) -> None:
         self._sentences.learn(workflow_id, event)
 
+    def on_printed(self, workflow_id: str, ordinal: int, lines: list[str]) -> None:
+        name = visible(self._steps.name(workflow_id, ordinal))
+        output.write_stderr("\n".join(f"{name}{SEPARATOR}{visible_print(line, color=False)}" for line in lines))
+
     def __enter__(self) -> Self:
+        step_output.watcher = self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return None
+        step_output.watcher = None

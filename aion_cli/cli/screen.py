@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import threading
 import time
@@ -21,18 +20,19 @@ from rich.live import Live
 from rich.text import Text
 
 from aion_cli.api.masking import masks
+from aion_cli.api.step_output import step_output
 from aion_cli.cli.inflight import PLAIN_SPINNER, SPINNER, InFlight, Now
 from aion_cli.cli.relay import OutputRelay
 from aion_cli.cli.sentences import Sentences
 from aion_cli.cli.settings import Settings
-from aion_cli.cli.terminal import visible
+from aion_cli.cli.step_lines import SEPARATOR, Burst, StepNames
+from aion_cli.cli.terminal import visible, visible_print
 from aion_cli.core import events as ev
 
 _TICK_S = 0.125
 _PAUSE_S = 0.03
 _MOST_PENDING = 10_000
 _USUAL_SIZE = (80, 24)
-_COLOR_SEQUENCE = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
 class LiveLines:
@@ -42,9 +42,10 @@ class LiveLines:
         self._color = settings.color
         self._sentences = Sentences()
         self._flights = InFlight(self._sentences)
+        self._steps = StepNames(self._sentences)
         self._lock = threading.Lock()
         self._closing = threading.Lock()
-        self._pending: list[Text] = []
+        self._pending: list[Text | Burst] = []
         self._stopping = False
 
     def __enter__(self) -> Self:
@@ -65,6 +66,7 @@ class LiveLines:
             self._live.start()
         self._thread = threading.Thread(target=self._keep_drawing, name="aion-progress", daemon=True)
         self._thread.start()
+        step_output.watcher = self
         return self
 
     def __exit__(
@@ -74,6 +76,7 @@ class LiveLines:
             self._close()
 
     def _close(self) -> None:
+        step_output.watcher = None
         self._stopping = True
         self._wake()
         self._thread.join()
@@ -85,7 +88,7 @@ class LiveLines:
         os.close(self._woken)
         os.close(self._waker)
         self._relay.close()
-        for line in self._pending:
+        for line in self._texts(self._pending):
             os.write(2, f"{line.plain}\n".encode())
 
     def on_events(self, workflow_id: str, events: Sequence[ev.Event]) -> None:
@@ -109,6 +112,21 @@ class LiveLines:
             self._flights.recall(workflow_id, event)
             self._sentences.learn(workflow_id, event)
 
+    def on_printed(self, workflow_id: str, ordinal: int, lines: list[str]) -> None:
+        """Have it shown what a step has printed, below all that was printed before it; of too much, the last lines."""
+        if self._stopping:
+            return
+        with self._lock:
+            if len(self._pending) < _MOST_PENDING:
+                self._relay.drain()
+            name = self._steps.name(workflow_id, ordinal)
+            last = self._pending[-1] if self._pending else None
+            if not isinstance(last, Burst) or last.name != name:
+                last = Burst(name)
+                self._pending.append(last)
+            last.add(lines)
+        self._wake()
+
     def _take_printed(self, line: str) -> None:
         self._pending.append(_printed(masks.mask_text(line), color=self._color))
 
@@ -128,7 +146,8 @@ class LiveLines:
     def _draw(self) -> None:
         with self._lock:
             self._relay.drain()
-            lines, self._pending = self._pending, []
+            pending, self._pending = self._pending, []
+        lines = self._texts(pending)
         with _gone_terminal_ignored():
             columns, rows = os.get_terminal_size(self._console.file.fileno())
             self._console.size = (columns or _USUAL_SIZE[0], rows or _USUAL_SIZE[1])  # a pseudo-terminal may have none
@@ -136,6 +155,16 @@ class LiveLines:
                 self._console.print(*lines, sep="\n", soft_wrap=True)  # draws what is in flight below it as well
             else:
                 self._live.refresh()
+
+    def _texts(self, pending: Sequence[Text | Burst]) -> list[Text]:
+        texts: list[Text] = []
+        for each in pending:
+            if isinstance(each, Text):
+                texts.append(each)
+                continue
+            name = Text.assemble((visible(each.name) + SEPARATOR, "dim" if self._color else ""))
+            texts += [name + _printed(line, color=self._color) for line in each.lines]
+        return texts
 
 
 class _Screen(Console):
@@ -163,9 +192,7 @@ class _FlightLines:
 
 def _printed(line: str, *, color: bool) -> Text:
     """Return a printed line as a terminal would show it; of its control sequences, colours alone are left."""
-    parts = _COLOR_SEQUENCE.split(line.rsplit("\r", 1)[-1])
-    parts[::2] = ["\t".join(map(visible, part.split("\t"))) for part in parts[::2]]
-    text = Text.from_ansi("".join(parts if color else parts[::2]))
+    text = Text.from_ansi(visible_print(line, color=color))
     text.expand_tabs(8)
     return text
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from aion_cli.core import events as ev
+
+_SHELL = "shell"
+_LONGEST_COMMAND = 40
 
 Key = tuple[str, int]
 """(workflow id, number of an activity or a child)."""
@@ -33,8 +38,8 @@ class Sentences:
         if type(event) not in _NAMING:
             return
         match event:
-            case ev.ActivityScheduled(activity_id=n, activity_type=name):
-                self._activities[workflow_id, n] = name
+            case ev.ActivityScheduled(activity_id=n):
+                self._activities[workflow_id, n] = _step_name(event)
             case ev.ChildWorkflowStarted(ordinal=n, child_workflow_id=child_id):
                 self._children[workflow_id, n] = child_id
             case (
@@ -52,9 +57,10 @@ class Sentences:
             case _:
                 pass
 
-    def activity(self, key: Key) -> str:
-        """Return an activity's name with its number."""
-        return f"{self._activities.get(key, 'activity')} ({key[1]})"
+    def activity(self, key: Key, longest: int | None = None) -> str:
+        """Return an activity's name with its number. longest: cut the name to so many characters."""
+        name = self._activities.get(key, "activity")
+        return f"{name if longest is None else _cut(name, longest)} ({key[1]})"
 
     def say(self, workflow_id: str, event: ev.Event) -> str | None:
         """Say what an event means, and learn from it. None for one that is of no interest."""
@@ -126,6 +132,25 @@ _ENDS: dict[type[ev.Event], str] = {
     ev.WorkflowTimedOut: "timed out",
     ev.WorkflowContinuedAsNew: "continued as a new run",
 }
+
+
+class _ShellInput(msgspec.Struct):
+    command: str
+
+
+def _step_name(event: ev.ActivityScheduled) -> str:
+    """Return what to call an activity: a shell step by its command, in one short line."""
+    if event.activity_type != _SHELL:
+        return event.activity_type
+    try:
+        command = " ".join(msgspec.json.decode(event.input, type=_ShellInput).command.split())
+    except msgspec.MsgspecError:  # it is beside the history, encrypted, or of another version
+        return event.activity_type
+    return _cut(command, _LONGEST_COMMAND)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _failure(error: ev.Failure) -> str:

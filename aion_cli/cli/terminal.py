@@ -17,6 +17,7 @@ _UNSAFE_CLASS = (
 )
 _UNSAFE = re.compile(f"[{_UNSAFE_CLASS}\ud800-\udfff]")
 _UNSAFE_IN_JSON = re.compile(f"[{_UNSAFE_CLASS}]")
+_COLOR_SEQUENCE = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
 def visible(text: str) -> str:
@@ -29,6 +30,18 @@ def visible(text: str) -> str:
 def visible_lines(text: str) -> list[str]:
     """Split text at newlines, and make each line visible."""
     return [visible(line) for line in text.rstrip("\n").split("\n")]
+
+
+def visible_print(line: str, *, color: bool) -> str:
+    """Return a line that a program printed as a terminal would show it, without what could steer one.
+
+    Of what was printed over, the last is left; of control sequences, only colours are, if color. Tabs stay.
+    """
+    if line.isascii() and line.isprintable():
+        return line
+    parts = _COLOR_SEQUENCE.split(line.rstrip("\r").rsplit("\r", 1)[-1])
+    parts[::2] = ["\t".join(map(visible, part.split("\t"))) for part in parts[::2]]
+    return "".join(parts if color else parts[::2])
 
 
 def visible_json(line: str) -> str:
