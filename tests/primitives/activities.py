@@ -20,7 +20,7 @@ from aion_cli import (
     shell,
     workflow,
 )
-from tests.primitives.shop import Tidying, bill, charge, hangs
+from tests.primitives.shop import PATIENCE_S, Tidying, bill, charge, hangs
 from tests.primitives.stage import Cancelled, Changed, Primitive
 
 _REAL_S = 0.02
@@ -53,9 +53,9 @@ async def bills_something_else(sku: str) -> str:
 
 @activity(process=True)
 def crunch(sku: str) -> str:
-    """In a process of its own, whose program is the worker. "slow" never ends."""
+    """In a process of its own, whose program is the worker. "slow" has to be killed."""
     if sku == "slow":
-        threading.Event().wait()
+        threading.Event().wait(PATIENCE_S)
     return f"crunched {sku} in {Path(sys.argv[0]).stem}"
 
 
@@ -386,6 +386,6 @@ PRIMITIVES = [
             '"cwd":null,"env":null}',
             "await shell",
         ),
-        cancelled=Cancelled(("ActivityCancelled",), _REAL_S, args=("sleep 3600",)),
+        cancelled=Cancelled(("ActivityCancelled",), _REAL_S, args=(f"sleep {PATIENCE_S}",)),
     ),
 ]

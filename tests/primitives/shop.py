@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
 from aion_cli import Signal, activity, activity_info
+
+PATIENCE_S = 5
+"""How long what is to be cut off goes on if it is not: tests fail then, and do not hang."""
 
 did: list[str] = []
 """What activities did in this process, in order."""
@@ -28,8 +32,9 @@ def charge(sku: str) -> str:
 
 
 def _until_told_to_end() -> None:
-    never = threading.Event()
+    never, begun = threading.Event(), time.monotonic()
     while not activity_info().cancel_requested():
+        assert time.monotonic() - begun < PATIENCE_S, "nobody told it to end"
         never.wait(0.001)
     did.append("charge was told to end")
 
@@ -40,7 +45,7 @@ async def bill(sku: str) -> str:
     did.append(f"bill {sku}")
     if sku == "slow":
         try:
-            await asyncio.Event().wait()
+            await asyncio.sleep(PATIENCE_S)
         finally:
             did.append("bill was cancelled")
     return f"bill of {sku}"

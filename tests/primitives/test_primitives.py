@@ -8,23 +8,24 @@ from pathlib import Path
 
 import pytest
 
+import aion_cli
 from aion_cli.cli.render import error_text
 from aion_cli.cli.settings import Settings
 from aion_cli.errors import NonDeterminismError
 from aion_cli.testing.loop import SkippingLoop
-from tests.primitives import shop
+from tests.primitives import activities, shop
 from tests.primitives.stage import (
     ROOT,
+    AnyWorkflow,
     Cancelled,
     Changed,
-    NeverWaits,
     Performance,
     Primitive,
     Unchangeable,
     line_with,
     replay_of,
 )
-from tests.primitives.table import PRIMITIVES
+from tests.primitives.table import NO_PRIMITIVES, PRIMITIVES, STANDARD
 from tests.primitives.witness import touching
 
 AUTHORING = (ROOT / "docs" / "authoring.md").read_text()
@@ -64,6 +65,14 @@ def test_a_replay_agrees_with_what_was_recorded_and_touches_nothing(loop: Skippi
         replay.execution.close()
     assert len(replays) == len(performance.histories)
     assert (touched, shop.did) == ([], did)
+
+
+@pytest.mark.parametrize("workflow", [activities.activity_in_a_process, activities.shell_step], ids=lambda w: w.name)
+def test_the_witness_of_replays_sees_what_the_live_run_does(loop: SkippingLoop, workflow: AnyWorkflow) -> None:
+    (primitive,) = [row for row in PRIMITIVES if row.workflow is workflow]
+    with touching() as touched:
+        Performance.of(loop, primitive)
+    assert any(each.startswith("subprocess.Popen") for each in touched), touched
 
 
 @each
@@ -147,8 +156,7 @@ def test_the_docs_have_a_line_on_it(primitive: Primitive) -> None:
     assert primitive.docs in AUTHORING
 
 
-@each
-def test_a_column_without_meaning_says_why(primitive: Primitive) -> None:
-    for column in (primitive.changed, primitive.cancelled):
-        if isinstance(column, Unchangeable | NeverWaits):
-            assert len(column.why.split()) > 2
+@pytest.mark.parametrize("name", [*aion_cli.__all__, *STANDARD])
+def test_every_name_that_authors_use_has_a_row_or_a_reason_to_have_none(name: str) -> None:
+    rows = [row for row in PRIMITIVES if name in row.names]
+    assert bool(rows) != (name in NO_PRIMITIVES), f"{name} belongs in the table, or in NO_PRIMITIVES, and not in both"

@@ -1,4 +1,4 @@
-"""A witness of whatever Python code does to the machine: files that are written, processes, threads, connections."""
+"""A witness of whatever Python code does to the machine: files that are written, processes, connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from contextlib import contextmanager
 _TOUCHES = (
     *("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.system", "os.exec"),
     *("os.fork", "os.posix_spawn", "os.spawn", "shutil.", "socket.", "subprocess.", "tempfile.", "fcntl."),
-    "_thread.start_new_thread",
 )
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
