@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ VALUE = 'hunter22-"quoted"\\slashed\tétroit'
 """A value that JSON, shells and Python's repr write in ways of their own."""
 
 LEAKY = """
-import json, logging, os, sys
+import json, logging, os, subprocess, sys
 from aion_cli import RetryPolicy, Secret, SecretError, heartbeat, log, set_progress, set_tags, shell
 
 logging.basicConfig(level="INFO")
@@ -56,11 +57,38 @@ def prints(secret: Secret):
     logging.info("logged %s", value)
     log.info("logged %s", value)
 
+@activity
+def passes_streams_by(secret: Secret):
+    value = secret.reveal()
+    for fd in (1, 2):
+        os.write(fd, f"descriptor {value}\\n".encode())
+    subprocess.run(["sh", "-c", 'echo "child $DB_PASSWORD"'])
+    sys.__stderr__.write(f"dunder {value}\\n")
+    print("parts " + value[:9], end="", flush=True)
+    print(value[9:], flush=True)
+    print("." * 8180 + value, end="")
+    print()
+
+@activity
+def as_bytes(secret: Secret, before: str) -> bytes:
+    return before.encode() + secret.reveal().encode()
+
 @activity(process=True)
 def elsewhere(secret: Secret) -> list:
     value = secret.reveal()
     print("elsewhere", value)
-    return [value]
+    heartbeat([value])
+    sys.stdout.buffer.write(f"elsewhere bytes {value}\\n".encode())
+    sys.stdout.flush()
+    os.write(1, f"elsewhere descriptor {value}\\n".encode())
+    subprocess.run(["sh", "-c", 'echo "elsewhere child $DB_PASSWORD"'])
+    print("elsewhere parts " + value[:9], end="", flush=True)
+    print(value[9:])
+    return [value, value.encode()]
+
+@activity(process=True)
+def knows_one_more() -> int:
+    return len(Secret("env:TOKEN").reveal())
 
 @activity(process=True)
 def raises_elsewhere(secret: Secret):
@@ -80,7 +108,11 @@ async def attempted(call):
 async def leaky(secret: Secret):
     found = [await returns(secret), await attempted(raises(secret))]
     await prints(secret)
+    await passes_streams_by(secret)
+    found += [str(await as_bytes(secret, "x" * n)) for n in range(3)]
     found.append(await elsewhere(secret))
+    await knows_one_more()
+    found.append((await shell("echo $TOKEN")).stdout)
     found.append(await attempted(raises_elsewhere(secret)))
     found.append(await attempted(cut_in_two(secret)))
     found.append((await shell('printf "%s\\\\n" "$DB_PASSWORD" "$DB_PASSWORD" >&2; printf %s "$DB_PASSWORD"')).stdout)
@@ -106,13 +138,18 @@ def nothing_is_kept_from_test_to_test() -> None:
     codec.codec_from_environment.cache_clear()
 
 
-ENVIRON = {"DB_PASSWORD": VALUE}
-PARTS = ["hunter22", "quoted", "slashed", "étroit", "\\u00e9troit", "deploy-key-of", "lines-that-are"]
+ENVIRON = {"DB_PASSWORD": VALUE, "TOKEN": "token-of-nobody-else"}
+PARTS = ["hunter22", "quoted", "slashed", "étroit", "\\u00e9troit", "deploy-key-of", "lines-that-are", "token-of"]
+IN_BASE64 = [
+    "aHVudGVyMj",
+    "h1bnRlcjIy",
+    "odW50ZXIyM",
+]  # how the first of them begins in base64, at each of three places
 
 
 def traces_in(text: str) -> list[str]:
     """Which parts of the secrets a text holds."""
-    return [part for part in PARTS if part in text]
+    return [part for part in (*PARTS, *IN_BASE64) if part in text]
 
 
 def everything_on_disk(project: Project) -> str:
@@ -127,7 +164,11 @@ def test_a_revealed_value_is_nowhere_on_disk_and_on_no_stream(project: Project) 
     assert names.count("ActivityFailed") == 5
     assert {"ActivityHeartbeat", "TagsSet", "ProgressSet", "WorkflowFailed"} <= set(names)
     assert done.stderr.count("***") > 10
-    for said in ("printed ***", "dumped", "bytes ***", "logged ***", "elsewhere ***", "workflow {"):
+    for said in (
+        *("printed ***", "dumped", "bytes ***", "logged ***", "elsewhere ***", "workflow {", "descriptor ***"),
+        *("child ***", "dunder ***", "parts ***", "elsewhere bytes ***", "elsewhere descriptor ***"),
+        *("elsewhere child ***", "elsewhere parts ***"),
+    ):
         assert said in done.stderr
     assert traces_in(done.stdout + done.stderr) == []
     assert traces_in(everything_on_disk(project)) == []
@@ -142,6 +183,59 @@ def test_a_revealed_value_is_nowhere_on_disk_and_on_no_stream(project: Project) 
         assert again.code in (0, 1)
         assert traces_in(again.stdout + again.stderr) == []
     assert project.here("replay", "r").code == 0
+
+
+def test_what_a_child_process_prints_on_a_terminal_is_masked(project: Project) -> None:
+    project.write(
+        """
+        import os, subprocess
+        from aion_cli import Secret
+
+        @activity
+        def prints(secret: Secret):
+            os.write(2, ("descriptor " + secret.reveal()).encode() + bytes([10]))
+            subprocess.run(["sh", "-c", 'echo "child $DB_PASSWORD"'])
+
+        @workflow
+        async def shown(secret: Secret):
+            await prints(secret)
+    """,
+        "workflows/shown.py",
+    )
+    for quiet in ([], ["--quiet"]):
+        line = [*quiet, "run", "shown", "--input", '"env:DB_PASSWORD"']
+        with OnTerminal(project, *line, width=80, DB_PASSWORD=VALUE) as terminal:
+            code, _, lines = terminal.end()
+        assert code == 0
+        text = "".join(lines)
+        assert "descriptor ***" in text
+        assert "child ***" in text
+        assert traces_in(text) == []
+
+
+def test_what_a_process_that_was_left_behind_prints_does_not_end_it(project: Project) -> None:
+    project.write(
+        """
+        import subprocess
+        from aion_cli import Secret
+
+        @activity
+        def leaves(secret: Secret):
+            secret.reveal()
+            subprocess.Popen(["sh", "-c", "read line; echo left; echo left; touch alive"], stdin=subprocess.PIPE)
+
+        @workflow
+        async def daemon(secret: Secret):
+            await leaves(secret)
+    """,
+        "workflows/daemon.py",
+    )
+    done = project.aion("run", "daemon", "--input", '"env:DB_PASSWORD"', environ=ENVIRON)
+    assert done.code == 0, done
+    give_up_at = time.monotonic() + 30
+    while not (project.root / "alive").exists():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
 
 
 def test_a_narrow_terminal_does_not_break_a_value_so_that_it_shows(project: Project) -> None:

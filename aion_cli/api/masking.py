@@ -3,7 +3,8 @@
 The values that were revealed in this process are kept here, in memory only; so are those that a run was given a
 reference to, since another process, or a shell step, may have revealed them. What passes to a history goes through
 `mask_event`, what passes to a stream through `mask_text`. A value is found in text and in the strings of JSON payloads,
-also as `repr`, JSON and URLs write it; what an author makes of it by hand (base64, a hash, a part of it) is not.
+also as `repr`, JSON, URLs and base64 (which is how bytes are recorded) write it; what else an author makes of it by
+hand (a hash, a part of it) is not.
 
 Masked is what comes from activities, and free text. What workflow code asks for and what comes from outside is left as
 it is: neither can know a revealed value, and a replay or a repeated message compares it with what is recorded.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+from binascii import b2a_base64
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
@@ -22,7 +24,10 @@ import msgspec
 from aion_cli.core import events as ev
 
 MASK = "***"
+_MASK_IN_BASE64 = "Kioq"
 _SHORTEST_LINE = 6
+_SHORTEST_IN_BASE64 = 6
+_LONGEST_SPLIT = 128 << 10
 
 E = TypeVar("E", bound=ev.Event)
 
@@ -31,9 +36,28 @@ class Masks:
     """The values to hide, longest first, so that one which contains another is hidden whole."""
 
     def __init__(self) -> None:
-        self._values: list[str] = []
+        self._values: dict[str, str] = {}
         self._expected: dict[str, Callable[[], str | None]] = {}
         self._lock = threading.Lock()
+        self._on_first: Callable[[], None] | None = None
+        self._on_added: Callable[[str], None] | None = None
+
+    def on_first(self, call: Callable[[], None] | None) -> None:
+        """Have something called, once, when there is a value to hide: now, or when the first one is added."""
+        self._on_first = call
+        self._tell_of_first()
+
+    def _tell_of_first(self) -> None:
+        with self._lock:
+            call = self._on_first if self._values else None
+            if call is not None:
+                self._on_first = None
+        if call is not None:
+            call()
+
+    def on_added(self, call: Callable[[str], None]) -> None:
+        """Have something told of each value that is added from now on."""
+        self._on_added = call
 
     def add(self, value: str) -> None:
         """Hide a value from now on; of one with several lines, each line as well, since logs print line by line.
@@ -42,9 +66,13 @@ class Masks:
         """
         lines = [line.strip() for line in value.splitlines()]
         parts = {value, value.strip(), *(line for line in lines if len(line) >= _SHORTEST_LINE)} - {""}
-        parts |= {form for part in parts for form in _written_forms(part)}
+        hidden = dict.fromkeys(parts | {form for part in parts for form in _written_forms(part)}, MASK)
+        hidden |= {form: _mask_like(form) for part in parts for form in _forms_in_base64(part)}
         with self._lock:
-            self._values = sorted({*self._values, *parts}, key=lambda part: (-len(part), part))
+            self._values = dict(sorted({**self._values, **hidden}.items(), key=lambda item: (-len(item[0]), item[0])))
+        if self._on_added is not None:
+            self._on_added(value)
+        self._tell_of_first()
 
     def expect(self, reference: str, look: Callable[[], str | None]) -> None:
         """Hide a value that is only referred to so far. look: returns it, None while it is not there.
@@ -66,15 +94,25 @@ class Masks:
     def clear(self) -> None:
         """Forget all values; for tests."""
         with self._lock:
-            self._values = []
+            self._values = {}
             self._expected = {}
 
     def mask_text(self, text: str) -> str:
         """Return text with every revealed value replaced."""
-        for value in self._values:
+        for value, mask in self._values.items():
             if value in text:
-                text = text.replace(value, MASK)
+                text = text.replace(value, mask)
         return text
+
+    def split(self, text: str) -> tuple[str, str]:
+        """Cut text that goes on later so that no value is cut in two: what can be masked now, and what has to wait."""
+        values = self._values
+        cut = min((_begins_at(text, value) for value in values), default=len(text))
+        before = len(text) + 1
+        while cut < before:
+            before = cut
+            cut = min((_kept_whole(text, value, cut) for value in values), default=cut)
+        return (text[:cut], text[cut:]) if len(text) - cut <= _LONGEST_SPLIT else (text, "")
 
     def mask_event(self, event: E) -> E:
         """Return an event in which no string from an activity holds a revealed value. Numbers stay."""
@@ -145,6 +183,38 @@ def _written_forms(value: str) -> tuple[str, ...]:
         quote_plus(value, errors="replace"),
     )
 
+
+def _forms_in_base64(value: str) -> set[str]:
+    """What stands in base64 for a value, whatever stands before and after it: the characters that it alone decides."""
+    data = value.encode("utf-8", "replace")
+    forms: set[str] = set()
+    for before, undecided in enumerate((0, 2, 3)):
+        coded = b2a_base64(bytes(before) + data, newline=False).decode()
+        forms.add(coded[undecided : 8 * (before + len(data)) // 6])
+    forms |= {form.translate(_URL_SAFE) for form in forms}
+    return {form for form in forms if len(form) >= _SHORTEST_IN_BASE64}
+
+
+def _mask_like(form: str) -> str:
+    """A mask that leaves base64 what it is: text whose length is the same but for whole groups of four."""
+    return _MASK_IN_BASE64 + _MASK_IN_BASE64[: len(form) % 4]
+
+
+def _begins_at(text: str, value: str) -> int:
+    """Where, at the end of a text, a value may have begun that is not whole yet; the text's length if nowhere."""
+    at = text.find(value[0], max(0, len(text) - len(value) + 1))
+    while at >= 0 and not value.startswith(text[at:]):
+        at = text.find(value[0], at + 1)
+    return at if at >= 0 else len(text)
+
+
+def _kept_whole(text: str, value: str, cut: int) -> int:
+    """Where to cut a text, at the latest, if a value must not be cut in two."""
+    at = text.find(value, max(0, cut - len(value) + 1), cut + len(value) - 1)
+    return cut if at < 0 else at
+
+
+_URL_SAFE = str.maketrans("+/", "-_")
 
 _MASKED: dict[type[Any], str] = {
     ev.ActivityCompleted: "result",

@@ -18,6 +18,7 @@ from aion_cli.cli.durations import format_duration
 from aion_cli.cli.leaving import departure
 from aion_cli.cli.output import ExitCode
 from aion_cli.runtime.endings import SuspendReason
+from aion_cli.runtime.masked_output import secrets_kept_from_output
 from aion_cli.runtime.stopping import CLEANUP_S
 
 T = TypeVar("T")
@@ -66,7 +67,8 @@ def drive(
     signals.install()
     try:
         asyncio.set_event_loop(loop)
-        return loop.run_until_complete(main)
+        with secrets_kept_from_output():
+            return loop.run_until_complete(main)
     finally:
         signals.end()
         _end(loop)

@@ -94,32 +94,40 @@ class MaskedStream:
             lines, newline, rest = begun.rpartition("\n")
             if len(rest) > _LONGEST_BEGUN:
                 lines, newline, rest = begun, "", ""
+            rest = self._put(lines + newline) + rest
             if rest:
                 self._begun[thread] = rest
-            if lines or newline:
-                self._put(lines + newline)
         return len(text)
 
     def flush(self) -> None:
-        """Write what this thread has begun to write as well."""
-        begun = self._begun.pop(threading.get_ident(), "")
-        if begun:
-            self._put(begun)
-        try:
-            self._stream.flush()
-        except OSError as error:
-            _lose(error)
+        """Write what this thread has begun to write as well, but for what may be the beginning of a secret."""
+        thread = threading.get_ident()
+        rest = self._put(self._begun.pop(thread, ""))
+        if rest:
+            self._begun[thread] = rest
+        self._flush_stream()
 
     def finish(self) -> None:
         """Write what any thread has begun to write."""
         while self._begun:
-            self._put(self._begun.popitem()[1])
+            self._write_masked(self._begun.popitem()[1])
+        self._flush_stream()
+
+    def _flush_stream(self) -> None:
         try:
             self._stream.flush()
         except OSError as error:
             _lose(error)
 
-    def _put(self, text: str) -> None:
+    def _put(self, text: str) -> str:
+        """Write text, and return the end of it that has to wait: what follows may make a secret of it."""
+        if not text:
+            return ""
+        ready, rest = masks.split(text)
+        self._write_masked(ready)
+        return rest
+
+    def _write_masked(self, text: str) -> None:
         try:
             self._stream.write(masks.mask_text(text))
         except OSError as error:

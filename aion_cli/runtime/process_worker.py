@@ -1,7 +1,8 @@
 """The other end of `@activity(process=True)`: one attempt in a process of its own, killed with all that it started.
 
 It is told on stdin what to run, as one JSON document, and answers on what was its stdout, one JSON object a line:
-heartbeats, then the outcome. What the activity prints goes to stderr, secrets masked.
+heartbeats and secrets that were revealed, then the outcome. What the activity and its child processes print goes to
+stderr, secrets masked.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import asyncio
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable
-from typing import Any, TextIO, cast
+from typing import Any
 
 import msgspec
 
@@ -21,6 +23,7 @@ from aion_cli.api.masking import masks
 from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.failures import failure_of
 from aion_cli.core.source import SourcePaths
+from aion_cli.runtime.masked_output import MaskedOutput
 
 
 class WorkOrder(msgspec.Struct, frozen=True):
@@ -57,7 +60,13 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     failure: Failure
 
 
-Answer = Beat | Result | Failed
+class Revealed(msgspec.Struct, frozen=True, tag=True):
+    """A secret was revealed; it is to be masked wherever it turns up from now on."""
+
+    value: str
+
+
+Answer = Beat | Revealed | Result | Failed
 """One line of answer."""
 
 
@@ -65,36 +74,23 @@ def main() -> None:
     """Do the work that stdin orders."""
     answers = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = sys.stderr = cast("TextIO", _MaskedLines(sys.stderr))
+    sys.stdout = sys.stderr
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=WorkOrder)
+    lock = threading.Lock()
 
     def answer(line: Answer) -> None:
-        os.write(answers, msgspec.json.encode(line) + b"\n")
+        rest = memoryview(msgspec.json.encode(line) + b"\n")
+        with lock:  # heartbeats may come from several threads
+            while rest:
+                rest = rest[os.write(answers, rest) :]
 
-    answer(_attempt(order, lambda details: answer(Beat(masks.mask_json(details)))))
-    sys.stderr.flush()
-
-
-class _MaskedLines:
-    """Stderr, in which revealed secrets show as `***`. Whole lines are written, so that none is cut in two."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._begun = ""
-
-    def write(self, text: str) -> int:
-        lines, newline, self._begun = (self._begun + text).rpartition("\n")
-        if newline:
-            self._stream.write(masks.mask_text(lines) + newline)
-        return len(text)
-
-    def flush(self) -> None:
-        begun, self._begun = self._begun, ""
-        self._stream.write(masks.mask_text(begun))
-        self._stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+    masks.on_added(lambda value: answer(Revealed(value)))
+    printed = MaskedOutput()
+    try:
+        outcome = _attempt(order, lambda details: answer(Beat(masks.mask_json(details))))
+    finally:
+        printed.close()
+    answer(outcome)
 
 
 def _attempt(order: WorkOrder, report: Callable[[msgspec.Raw], None]) -> Answer:

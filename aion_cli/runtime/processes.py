@@ -12,8 +12,9 @@ import msgspec
 from aion_cli.api import process_groups
 from aion_cli.api.attempts import ActivityInfo
 from aion_cli.api.definitions import ActivityDefinition
+from aion_cli.api.masking import masks
 from aion_cli.core.events import ErrorKind, Failure
-from aion_cli.runtime.process_worker import Answer, Beat, Failed, Result, WorkOrder
+from aion_cli.runtime.process_worker import Answer, Beat, Failed, Result, Revealed, WorkOrder
 
 _LONGEST_LINE = 128 << 20
 
@@ -58,6 +59,8 @@ async def _outcome(lines: asyncio.StreamReader, beat: Callable[[msgspec.Raw], No
         match answer:
             case Beat(details=details):
                 beat(details)
+            case Revealed(value=value):
+                masks.add(value)
             case Result(value=value):
                 return value
             case Failed(failure=failure):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote
 
 import msgspec
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from aion_cli.api.masking import MASK, Masks
 from aion_cli.core import events as ev
+from aion_cli.core import payload
 from tests.builders import child, completed, ended, failed, failure, scheduled, send, signal
 
 
@@ -102,6 +104,62 @@ def test_the_ways_in_which_python_json_and_urls_write_a_value_are_hidden() -> No
     for text in (repr(value), json.dumps(value), json.dumps(value, ensure_ascii=False), str(KeyError(value))):
         assert masks.mask_text(text).strip("'\"") == MASK
     assert masks.mask_text(f"db://user:{quote(value, safe='')}@host") == f"db://user:{MASK}@host"
+
+
+@pytest.mark.parametrize("before", ["", "x", "xx", "xxx"])
+@pytest.mark.parametrize("value", ["hunter22", "hunter22?>>", "seven77", "a" * 30])
+def test_bytes_are_hidden_in_the_base64_that_they_are_recorded_in_and_stay_bytes(before: str, value: str) -> None:
+    masks = Masks()
+    masks.add(value)
+    recorded = payload.encode({"b": f"{before}{value}!".encode()})
+    masked = bytes(masks.mask_json(recorded))
+    assert masked != bytes(recorded)
+    assert value[1:-1].encode() not in payload.decode(msgspec.Raw(masked), dict[str, bytes])["b"]
+    for encode in (b64encode, urlsafe_b64encode):
+        text = encode(f"{before}{value}!".encode()).decode()
+        assert masks.mask_text(f"Basic {text}") != f"Basic {text}"
+
+
+@given(
+    st.lists(st.text("ab*\n", min_size=1, max_size=6), min_size=1, max_size=3),
+    st.lists(st.text("ab*\n", max_size=8), max_size=12),
+)
+def test_however_text_arrives_no_value_comes_out_in_parts(values: list[str], chunks: list[str]) -> None:
+    masks = Masks()
+    for value in values:
+        masks.add(value)
+    written, rest = list[str](), ""
+    for chunk in chunks:
+        ready, rest = masks.split(rest + chunk)
+        written.append(masks.mask_text(ready))
+    written.append(masks.mask_text(rest))
+    shown = "".join(written).replace(MASK, "\0")
+    assert not [value for value in values if value in shown and "*" not in value]
+    if "\0" not in shown:
+        assert shown == "".join(chunks)
+
+
+def test_only_what_may_be_the_beginning_of_a_value_has_to_wait() -> None:
+    masks = Masks()
+    assert masks.split("huh hunter") == ("huh hunter", "")
+    masks.add("hunter22")
+    assert masks.split("huh hunter") == ("huh ", "hunter")
+    assert masks.split("huh hunters") == ("huh hunters", "")
+    assert masks.split("hunter22 hunter22") == ("hunter22 hunter22", "")
+    masks.add("2nd")
+    assert masks.split("the hunter22") == ("the ", "hunter22")  # not "the hunter2" and "2"
+
+
+def test_somebody_is_told_once_there_is_something_to_hide_and_of_each_value() -> None:
+    masks, firsts, values = Masks(), list[str](), list[str]()
+    masks.on_added(values.append)
+    masks.on_first(lambda: firsts.append("first"))
+    assert firsts == []
+    masks.add("a1")
+    masks.add("b2")
+    assert (firsts, values) == (["first"], ["a1", "b2"])
+    masks.on_first(lambda: firsts.append("again"))
+    assert firsts == ["first", "again"]
 
 
 def test_what_a_run_refers_to_is_hidden_once_it_is_there_and_something_is_recorded() -> None:
