@@ -59,7 +59,7 @@ def _failure(error: BaseException, paths: SourcePaths, kind: ErrorKind | None, m
         message=_text_of(error, mask),
         details=_details_of(error),
         traceback=clean(mask(_frames_of(error, paths))),
-        notes=[clean(mask(str(note))) for note in getattr(error, "__notes__", ())[:_MOST_NOTES]],
+        notes=_notes_of(error, paths, mask),
         cause=_failure(cause, paths, None, mask, depth + 1) if cause is not None and depth < _LONGEST_CHAIN else None,
     )
 
@@ -82,7 +82,17 @@ def _text_of(error: BaseException, mask: Mask) -> str:
         members = cast("BaseExceptionGroup[BaseException]", error).exceptions
         parts = "; ".join(f"{_name_of(part)}: {_text_of(part, mask)}" for part in members)
         text = f"{text}: {parts}"
+    if isinstance(error, PayloadError) and error.path != "$":
+        text = f"{text} at {error.path}"
     return clean(mask(text))
+
+
+def _notes_of(error: BaseException, paths: SourcePaths, mask: Mask) -> list[str]:
+    """Return an exception's notes; of a value that does not fit, also whose it is."""
+    notes: list[object] = [*getattr(error, "__notes__", ())]
+    if isinstance(error, PayloadError):
+        notes += [paths.shorten(place) for place in error.where]
+    return [clean(mask(str(note))) for note in notes[:_MOST_NOTES]]
 
 
 def _frames_of(error: BaseException, paths: SourcePaths) -> str:

@@ -19,6 +19,7 @@ from aion_cli.errors import (
     ActivityTimeout,
     ChildError,
     NonRetryable,
+    PayloadError,
     WorkflowFailure,
 )
 from tests.builders import line_of
@@ -60,6 +61,13 @@ def recorded_order() -> Failure:
     with pytest.raises(ValueError) as caught:
         order()
     return failure_of(caught.value, PATHS)
+
+
+def test_a_value_that_does_not_fit_tells_which_part_of_it_and_whose_it_is() -> None:
+    where = "/project/workflows/order.py:9 result of charge"
+    failure = failure_of(PayloadError("Expected `int`", path="$[1]", where=[where]), SourcePaths("/project"))
+    assert failure.message == "Expected `int` at $[1]"
+    assert failure.notes == ["workflows/order.py:9 result of charge"]
 
 
 def test_class_message_details_notes_and_causes_are_recorded() -> None:
