@@ -2,7 +2,8 @@
 
 One rule for workflows, activities and updates: a function without parameters takes nothing (null), one with a single
 parameter takes the value itself, one with several takes an object keyed by parameter name. Defaults are applied before
-anything is recorded, so a default that changes later does not change what was recorded.
+anything is recorded, so a default that changes later does not change what was recorded. A call that was recorded before
+the function got further parameters, with defaults, is still read, although the form of its payload is another now.
 
 Annotations are resolved when they are first needed, not when the function is decorated: they may name what is defined
 further down in the module.
@@ -111,7 +112,13 @@ class Signature:
         A parameter that the payload lacks takes its default. Raises PayloadError for what does not fit, with its JSON
         path: an unknown key, or a missing one, is `$.name`.
         """
-        values = self._decoded(raw, payload.decode)
+        try:
+            values = self._decoded(raw, payload.decode)
+        except PayloadError:
+            before = self._decoded_as_before(raw)
+            if before is None:
+                raise
+            values = before
         if self._all_by_position:
             return tuple(values.values()), {}
         keyword = {n: values.pop(n) for n, p in self._parameters.items() if p.kind is Parameter.KEYWORD_ONLY}
@@ -174,6 +181,18 @@ class Signature:
                 return {name: self._located(name, read, raw, self.types[name])}
             case _:
                 return self._decode_several(raw)
+
+    def _decoded_as_before(self, raw: msgspec.Raw) -> dict[str, Any] | None:
+        """Read a call of what had one parameter or none, before it got more that have defaults; None if it is none."""
+        if not self.required_names and bytes(raw) == bytes(payload.NULL):
+            return self._filled({})
+        first = next(iter(self._parameters), "")
+        if len(self._parameters) < 2 or any(name != first for name in self.required_names):
+            return None
+        try:
+            return self._filled({first: payload.decode(raw, self.types[first])})
+        except PayloadError:
+            return None
 
     def _decode_several(self, raw: msgspec.Raw | bytes) -> dict[str, Any]:
         parts: dict[str, msgspec.Raw] = self._located("", payload.parse, bytes(raw), dict[str, msgspec.Raw])

@@ -114,8 +114,11 @@ Outcome = Completed | Failed | Cancelled | Continued
 
 
 class CompleteWorkflow(Command, frozen=True, kw_only=True):
+    """target: the workflow, which may read a recorded end with today's types."""
+
     outcome: Outcome
     key: key.Main = key.Main()
+    target: Any = None
 
 
 AnyCommand = (

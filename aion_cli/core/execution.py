@@ -139,7 +139,7 @@ class Execution:
         self.phase = Phase.FINISHED
         self._commands.frozen = True
         self.resisting += self._loop.close_tasks()
-        self._commands.emit(cmd.CompleteWorkflow(outcome=outcome, source=self._last_line))
+        self._commands.emit(cmd.CompleteWorkflow(outcome=outcome, source=self._last_line, target=self._program))
 
     def _outcome(self, main: asyncio.Task[Any]) -> cmd.Outcome:
         if main.cancelled() and self._cancel is not None:

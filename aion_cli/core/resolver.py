@@ -17,7 +17,7 @@ from aion_cli.core import correlation, payload
 from aion_cli.core import events as ev
 from aion_cli.core.cursor import HistoryCursor
 from aion_cli.core.events import EventClass, event_class
-from aion_cli.errors import NonDeterminismError, PayloadError, Step
+from aion_cli.errors import NonDeterminismError, Step
 
 
 @runtime_checkable
@@ -25,6 +25,13 @@ class Reencoder(Protocol):
     """A definition that can read a recorded input with today's types and write it again."""
 
     def reencode_input(self, recorded: msgspec.Raw) -> msgspec.Raw: ...
+
+
+@runtime_checkable
+class ResultReencoder(Protocol):
+    """A definition that can do so with a recorded result."""
+
+    def reencode_result(self, recorded: msgspec.Raw) -> msgspec.Raw: ...
 
 
 class Resolver:
@@ -185,8 +192,8 @@ def matches(command: cmd.AnyCommand, recorded: ev.Event) -> bool:
             return command.key.update_id == recorded.update_id and payload.equal(recorded.result, result)
         case cmd.AnswerUpdate(error=ev.Failure() as error), ev.UpdateFailed():
             return command.key.update_id == recorded.update_id and _same_failure(recorded.error, error)
-        case cmd.CompleteWorkflow(outcome=outcome), _:
-            return _same_outcome(outcome, recorded)
+        case cmd.CompleteWorkflow(outcome=outcome, target=target), _:
+            return _same_outcome(outcome, recorded, target)
         case (
             (cmd.CancelActivity(), ev.ActivityCancelled())
             | (cmd.CancelTimer(), ev.TimerCancelled())
@@ -198,14 +205,15 @@ def matches(command: cmd.AnyCommand, recorded: ev.Event) -> bool:
 
 
 def _same_input(recorded: msgspec.Raw, new: msgspec.Raw, target: object) -> bool:
-    if payload.equal(recorded, new):
-        return True
-    if not isinstance(target, Reencoder):
-        return False
-    try:
-        return payload.equal(target.reencode_input(recorded), new)
-    except PayloadError:
-        return False
+    return payload.equal(recorded, new) or (
+        isinstance(target, Reencoder) and payload.equal(recorded, new, reencode=target.reencode_input)
+    )
+
+
+def _same_result(recorded: msgspec.Raw, new: msgspec.Raw, target: object) -> bool:
+    return payload.equal(recorded, new) or (
+        isinstance(target, ResultReencoder) and payload.equal(recorded, new, reencode=target.reencode_result)
+    )
 
 
 def _same_failure(recorded: ev.Failure, new: ev.Failure) -> bool:
@@ -213,16 +221,17 @@ def _same_failure(recorded: ev.Failure, new: ev.Failure) -> bool:
     return recorded.kind is new.kind and recorded.type == new.type
 
 
-def _same_outcome(outcome: cmd.Outcome, recorded: ev.Event) -> bool:
+def _same_outcome(outcome: cmd.Outcome, recorded: ev.Event, target: object) -> bool:
     match outcome, recorded:
         case cmd.Completed(result=result), ev.WorkflowCompleted(result=recorded_result):
-            return payload.equal(recorded_result, result)
+            return _same_result(recorded_result, result, target)
         case cmd.Failed(error=error), ev.WorkflowFailed(error=recorded_error):
             return _same_failure(recorded_error, error)
         case cmd.Cancelled(), ev.WorkflowCancelled():
             return True
         case cmd.Continued(), ev.WorkflowContinuedAsNew():
-            return outcome.workflow_type == recorded.workflow_type and payload.equal(recorded.input, outcome.input)
+            same_type = outcome.workflow_type == recorded.workflow_type
+            return same_type and _same_input(recorded.input, outcome.input, target)
         case _:
             return False
 

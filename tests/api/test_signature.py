@@ -144,6 +144,43 @@ def test_a_mistyped_parameter_is_guessed() -> None:
     assert error.hint == "did you mean `ratio`?"
 
 
+def of_one(order: Order) -> None: ...
+
+
+def of_one_and_more(order: Order, rush: bool = False, *, note: str = "") -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("before", "args", "after", "expected"),
+    [
+        (of_one, (Order("A1"),), of_one_and_more, ((Order("A1"), False), {"note": ""})),
+        (nothing, (), one_or_default, ((3,), {})),
+        (nothing, (), defaults_only, ((1, ["q"]), {})),
+        (one_or_default, (4,), defaults_only, ((4, ["q"]), {})),
+    ],
+)
+def test_parameters_with_defaults_can_be_added_to_a_function_of_one_or_none(
+    before: Callable[..., Any], args: tuple[Any, ...], after: Callable[..., Any], expected: object
+) -> None:
+    recorded, today = Signature.of(before).encode_call(*args), Signature.of(after)
+    assert today.decode_call(recorded) == expected
+    assert equal(recorded, today.encode_call(*args), reencode=today.reencode_call)
+
+
+def test_a_parameter_without_a_default_cannot_be_added() -> None:
+    recorded = Signature.of(of_one).encode_call(Order("A1"))
+
+    def of_two(order: Order, rush: bool) -> None: ...
+
+    with pytest.raises(PayloadError, match="of_two has no parameter `sku`"):
+        Signature.of(of_two).decode_call(recorded)
+
+
+def test_what_a_user_gives_has_todays_form() -> None:
+    with pytest.raises(PayloadError):
+        Signature.of(of_one_and_more).complete_input(b'{"sku":"A1"}')
+
+
 def test_a_parameter_with_a_default_can_be_added_to_what_was_recorded() -> None:
     signature = Signature.of(several)
     recorded, today = msgspec.Raw(b'{"a":1,"b":"x"}'), signature.encode_call(1)

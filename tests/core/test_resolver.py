@@ -292,6 +292,41 @@ def test_a_field_with_a_default_may_be_added() -> None:
     )
 
 
+@dataclass
+class TypedWorkflow(Typed):
+    """Stands for a workflow whose input and result are of the same type."""
+
+    def reencode_result(self, recorded: msgspec.Raw) -> msgspec.Raw:
+        return self.reencode_input(recorded)
+
+
+ONE_FIELD, TWO_FIELDS, EXPRESS = (
+    raw({"sku": "A1"}),
+    raw({"sku": "A1", "express": False}),
+    raw({"sku": "A1", "express": True}),
+)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "same", "other"),
+    [
+        (ev.WorkflowCompleted(result=ONE_FIELD), cmd.Completed(TWO_FIELDS), cmd.Completed(EXPRESS)),
+        (
+            ev.WorkflowContinuedAsNew(input=ONE_FIELD, new_run_id="r2"),
+            cmd.Continued(TWO_FIELDS),
+            cmd.Continued(EXPRESS),
+        ),
+    ],
+    ids=["result", "input of the next run"],
+)
+def test_a_field_with_a_default_may_be_added_to_how_a_run_ends(
+    recorded: ev.Event, same: cmd.Outcome, other: cmd.Outcome
+) -> None:
+    assert matches(cmd.CompleteWorkflow(outcome=same, target=TypedWorkflow(Order)), recorded)
+    assert not matches(cmd.CompleteWorkflow(outcome=same), recorded)
+    assert not matches(cmd.CompleteWorkflow(outcome=other, target=TypedWorkflow(Order)), recorded)
+
+
 def test_a_recorded_input_that_no_longer_fits_the_types_is_another_input() -> None:
     command = run(0, "charge", {"sku": "A1", "express": False}, Typed(Order))
     assert not matches(command, scheduled(0, "charge", {"sku": 1}))
