@@ -144,7 +144,7 @@ IN_BASE64 = [
     "aHVudGVyMj",
     "h1bnRlcjIy",
     "odW50ZXIyM",
-]  # how the first of them begins in base64, at each of three places
+]  # how "hunter22" begins, at each of three places
 
 
 def traces_in(text: str) -> list[str]:
