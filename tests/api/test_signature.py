@@ -150,15 +150,15 @@ def of_one(order: Order) -> None: ...
 def of_one_and_more(order: Order, rush: bool = False, *, note: str = "") -> None: ...
 
 
-@pytest.mark.parametrize(
-    ("before", "args", "after", "expected"),
-    [
-        (of_one, (Order("A1"),), of_one_and_more, ((Order("A1"), False), {"note": ""})),
-        (nothing, (), one_or_default, ((3,), {})),
-        (nothing, (), defaults_only, ((1, ["q"]), {})),
-        (one_or_default, (4,), defaults_only, ((4, ["q"]), {})),
-    ],
-)
+GROWN: list[tuple[Callable[..., Any], tuple[Any, ...], Callable[..., Any], object]] = [
+    (of_one, (Order("A1"),), of_one_and_more, ((Order("A1"), False), {"note": ""})),
+    (nothing, (), one_or_default, ((3,), {})),
+    (nothing, (), defaults_only, ((1, ["q"]), {})),
+    (one_or_default, (4,), defaults_only, ((4, ["q"]), {})),
+]
+
+
+@pytest.mark.parametrize(("before", "args", "after", "expected"), GROWN)
 def test_parameters_with_defaults_can_be_added_to_a_function_of_one_or_none(
     before: Callable[..., Any], args: tuple[Any, ...], after: Callable[..., Any], expected: object
 ) -> None:
