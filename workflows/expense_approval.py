@@ -27,6 +27,7 @@ from aion_cli import RetryPolicy, Signal, activity, activity_info, log, query, s
 
 FOLDER = Path("playground/expenses")
 SENDER = "expenses@example.org"
+OWN_CLAIM = "nobody decides on a claim of their own"
 
 Address = Annotated[str, msgspec.Meta(pattern=r"^[^@\s]+@[^@\s]+$")]
 
@@ -40,6 +41,10 @@ class Claim(msgspec.Struct, frozen=True):
     approver: Address = "approver@example.org"
     remind_every_s: float = 86_400.0
     reminders: Annotated[int, msgspec.Meta(ge=0)] = 3
+
+    def __post_init__(self) -> None:
+        if self.approver == self.claimant:
+            raise ValueError(OWN_CLAIM)
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -136,7 +141,7 @@ def offer_hand_over(claim: Claim, desk: Desk) -> None:
     @hand_over.validator
     def check(to: Address) -> None:
         if to == claim.claimant:
-            raise ValueError("nobody decides on a claim of their own")
+            raise ValueError(OWN_CLAIM)
         if desk.state == "decided":
             raise ValueError("it is decided already")
 

@@ -131,7 +131,14 @@ def test_a_claim_that_is_decided_cannot_be_handed_over(tmp_path: Path) -> None:
     assert "it is decided already" in late.stderr
 
 
-@pytest.mark.parametrize(("parameters", "path"), [(["cents:=0"], "$.cents"), (["claimant=ada"], "$.claimant")])
+@pytest.mark.parametrize(
+    ("parameters", "path"),
+    [
+        (["cents:=0"], "$.cents"),
+        (["claimant=ada"], "$.claimant"),
+        (["approver=ada@example.org"], "nobody decides on a claim of their own"),
+    ],
+)
 def test_a_claim_that_makes_no_sense_is_refused_before_anything_is_recorded(
     tmp_path: Path, parameters: list[str], path: str
 ) -> None:
