@@ -6,31 +6,29 @@ with a replay, so that a test finds code that is not deterministic before a hist
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
-
 from aion_cli.api.definitions import WorkflowDefinition
-from aion_cli.api.signals import Signal, signals_of
 from aion_cli.core import events as ev
-from aion_cli.core import payload
 from aion_cli.core.cursor import HistoryCursor
 from aion_cli.core.replay import Replay
+from aion_cli.core.retry import Duration
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import Waiting
 from aion_cli.errors import AionError, WorkflowFailure
 from aion_cli.testing.fakes import fakes_by_name
 from aion_cli.testing.ledger import Accepted, Appended, Cut
 from aion_cli.testing.loop import START, SkippingLoop
+from aion_cli.testing.script import Script, Signals, Updates
 from aion_cli.testing.world import World
 
 R = TypeVar("R")
 Activities = Mapping[Any, Callable[..., Any]]
-Signals = Iterable[tuple[Signal[Any] | str, Any]]
 
 _RUN = "run"
 
@@ -48,7 +46,7 @@ class StuckError(AionError):
         super().__init__(
             f"the workflow waits for {what}, and nothing else will happen",
             where=tuple(wait.where for wait in waiting if wait.where),
-            hint="give it signals=[(signal, payload), …], or a fake that ends",
+            hint="give it signals=[(signal, payload), …] or updates=[(name, args), …], or a fake that ends",
         )
         self.waiting = waiting
 
@@ -58,26 +56,40 @@ class BrokenPromiseError(AssertionError):
 
 
 def run_workflow(
-    workflow: WorkflowDefinition[..., R], *args: Any, activities: Activities | None = None, signals: Signals = ()
+    workflow: WorkflowDefinition[..., R],
+    *args: Any,
+    activities: Activities | None = None,
+    signals: Signals = (),
+    updates: Updates = (),
+    cancel_after: Duration | None = None,
 ) -> R:
     """Run a workflow to its end, and return its result or raise its error. A plain function: no loop is needed.
 
     args: the workflow's. activities: what runs in place of activities, by activity or by registered name: a plain or
     async function that takes what the activity takes; attempts, retries and limits of time stay as declared. What has
     no fake really runs. signals: pairs of a Signal, or its name, and a payload; all are there before the code begins.
-    Time skips: what code and fakes sleep takes no time. Children run as well, with the same fakes.
+    As a third, each may have how long after the start it is sent: a timedelta, or seconds. updates: likewise, of names
+    and arguments. cancel_after: when to request a cancellation. Time skips: what code and fakes sleep takes no time.
+    Children run as well, with the same fakes.
 
-    Raises StuckError if nothing can move the run any more, NonDeterminismError if its code does not replay,
-    UsageError, PayloadError and TypeError for arguments, fakes and signals that cannot be.
+    Raises asyncio.CancelledError if the run ended as cancelled, StuckError if nothing can move it any more,
+    NonDeterminismError if its code does not replay, UsageError, PayloadError and TypeError for arguments, fakes and
+    messages that cannot be.
     """
     with closing(SkippingLoop()) as loop:
-        rehearsal = _Rehearsal(loop, workflow, args, activities or {}, signals)
+        script = Script(signals, updates, cancel_after)
+        rehearsal = _Rehearsal(loop, workflow, args, activities or {}, script)
         rehearsal.perform()
         return rehearsal.result()
 
 
 def crash_everywhere(
-    workflow: WorkflowDefinition[..., R], *args: Any, activities: Activities | None = None, signals: Signals = ()
+    workflow: WorkflowDefinition[..., R],
+    *args: Any,
+    activities: Activities | None = None,
+    signals: Signals = (),
+    updates: Updates = (),
+    cancel_after: Duration | None = None,
 ) -> R:
     """Run a workflow, then again from every moment at which a crash can have struck. Arguments as for run_workflow.
 
@@ -90,7 +102,8 @@ def crash_everywhere(
     raises, with a note of the moment.
     """
     with closing(SkippingLoop()) as loop:
-        rehearsal = _Rehearsal(loop, workflow, args, activities or {}, signals)
+        script = Script(signals, updates, cancel_after)
+        rehearsal = _Rehearsal(loop, workflow, args, activities or {}, script)
         rehearsal.perform()
         rehearsal.crash_everywhere()
         return rehearsal.result()
@@ -115,23 +128,14 @@ class _Rehearsal:
         workflow: WorkflowDefinition[..., Any],
         args: Sequence[Any],
         activities: Activities,
-        signals: Signals,
+        script: Script,
     ) -> None:
         self._workflow = workflow
         self._raised: BaseException | None = None
         self._world = World(loop, fakes_by_name(activities), paths=SourcePaths(str(Path.cwd())))
         self._world.start(self._keeping_what_it_raises(), _RUN, workflow.signature.encode_call(*args))
-        for number, (signal, value) in enumerate(signals):
-            event = ev.SignalReceived(
-                name=signal if isinstance(signal, str) else signal.name,
-                payload=self._encoded(signal, value),
-                signal_id=f"signal-{number}",
-            )
-            self._world.send_at(START, _RUN, event)
-
-    def _encoded(self, signal: Signal[Any] | str, value: Any) -> msgspec.Raw:
-        declared = signals_of(self._workflow).get(signal) if isinstance(signal, str) else signal
-        return payload.encode(value) if declared is None else declared.encode(value)
+        for micros, event in script.messages(workflow):
+            self._world.send_at(START + micros, _RUN, event)
 
     def _keeping_what_it_raises(self) -> WorkflowDefinition[..., Any]:
         """The workflow itself; but a history holds only data of an exception, and a test wants to see the exception."""
@@ -173,6 +177,8 @@ class _Rehearsal:
                 if self._raised is not None:
                     raise self._raised
                 raise WorkflowFailure(error.message, type=error.type, details=error.details)
+            case ev.WorkflowCancelled(reason=reason):
+                raise asyncio.CancelledError(reason)
             case ev.WorkflowTimedOut(timeout_s=timeout_s):
                 raise TimeoutError(f"the run took longer than {timeout_s:g} s")
             case end:

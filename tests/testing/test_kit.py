@@ -25,6 +25,8 @@ from aion_cli import (
     now,
     send_signal,
     shell,
+    update,
+    wait_until,
     workflow,
 )
 from aion_cli.errors import NonDeterminismError, PayloadError, UsageError
@@ -362,3 +364,37 @@ def test_a_saga_compensates_wherever_it_is_crashed_while_it_is_cancelled_by_a_de
     fakes = {**ANSWERS, refund: undone.append}
     assert crash_everywhere(books, ORDER, activities=fakes) == "given back"
     assert set(undone) == {"receipt-1250"}
+
+
+@workflow
+async def counter(limit: int) -> list[str]:
+    seen: list[str] = []
+
+    @update
+    async def add(text: str) -> int:
+        seen.append(f"{text} {(now() - begun).total_seconds():g}")
+        return len(seen)
+
+    begun = now()
+    await wait_until(lambda: len(seen) == limit)
+    return seen
+
+
+@pytest.mark.parametrize("how", [run_workflow, crash_everywhere])
+def test_messages_are_sent_when_they_are_to_be(how: Callable[..., Any]) -> None:
+    updates = [("add", "second", timedelta(days=300)), ("add", "first"), ("add", "third", 86_400 * 400)]
+    assert how(counter, 3, updates=updates) == ["first 0", "second 2.592e+07", "third 3.456e+07"]
+    assert how(saga, ORDER, activities=ANSWERS, signals=[(approval, True, 86_399)]) == "receipt-1250"
+    assert how(saga, ORDER, activities=ANSWERS, signals=[(approval, True, 86_401)]) == "refunded"
+
+
+@pytest.mark.parametrize("how", [run_workflow, crash_everywhere])
+def test_a_cancellation_is_requested_when_it_is_to_be(how: Callable[..., Any]) -> None:
+    with pytest.raises(asyncio.CancelledError):
+        how(counter, 1, cancel_after=timedelta(days=1), updates=[("add", "late", timedelta(days=2))])
+    assert how(counter, 1, cancel_after=86_400, updates=[("add", "in time", 86_399)]) == ["in time 86399"]
+
+
+def test_a_message_before_the_start_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="5 s before the start"):
+        run_workflow(counter, 1, cancel_after=-5)

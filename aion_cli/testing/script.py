@@ -1,0 +1,59 @@
+"""What outsiders send to a run in a test, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from aion_cli.api.definitions import WorkflowDefinition
+from aion_cli.api.signals import Signal, signals_of
+from aion_cli.core import events as ev
+from aion_cli.core import payload
+from aion_cli.core.retry import Duration, seconds
+from aion_cli.errors import UsageError
+
+_MICROSECONDS = 1_000_000
+
+Signals = Iterable[tuple[Signal[Any] | str, Any] | tuple[Signal[Any] | str, Any, Duration]]
+"""A Signal or its name, a payload, and how long after the start it is sent; without that, before the code begins."""
+
+Updates = Iterable[tuple[str, Any] | tuple[str, Any, Duration]]
+"""The name of an update, its arguments by the rules of an input, and how long after the start it is requested."""
+
+
+class Script(msgspec.Struct, frozen=True):
+    """Messages to a run. cancel_after: how long after the start its cancellation is requested; None: it is not."""
+
+    signals: Signals = ()
+    updates: Updates = ()
+    cancel_after: Duration | None = None
+
+    def messages(self, workflow: WorkflowDefinition[..., Any]) -> Iterator[tuple[int, ev.Event]]:
+        """Yield each message with its time, in microseconds after the start.
+
+        Raises PayloadError for what does not fit, UsageError for a time before the start.
+        """
+        for number, (signal, value, *after) in enumerate(self.signals):
+            name = signal if isinstance(signal, str) else signal.name
+            encoded = _encoded(workflow, signal, value)
+            yield _micros(after), ev.SignalReceived(name=name, payload=encoded, signal_id=f"signal-{number}")
+        for number, (name, args, *after) in enumerate(self.updates):
+            yield _micros(after), ev.UpdateRequested(update_id=f"update-{number}", name=name, args=payload.encode(args))
+        if self.cancel_after is not None:
+            yield _micros([self.cancel_after]), ev.WorkflowCancelRequested(request_id="cancel")
+
+
+def _encoded(workflow: WorkflowDefinition[..., Any], signal: Signal[Any] | str, value: Any) -> msgspec.Raw:
+    declared = signals_of(workflow).get(signal) if isinstance(signal, str) else signal
+    return payload.encode(value) if declared is None else declared.encode(value)
+
+
+def _micros(after: list[Duration]) -> int:
+    if not after:
+        return 0
+    waited_s = seconds(after[0])
+    if waited_s < 0:
+        raise UsageError(f"a message cannot be sent {-waited_s:g} s before the start")
+    return round(waited_s * _MICROSECONDS)
