@@ -223,11 +223,12 @@ def repair(ctx: typer.Context, file: opt.RepairFile) -> int:
 
 @app.command("show", cls=AsTypedCommand, epilog=MORE)
 def show(ctx: typer.Context, run: opt.RunName) -> int:
-    """Show the events of a run.
+    """Show the events of a run, and of those that it continued as.
 
-    -o jsonl prints them as they stand in the file, one a line; -o json prints them as one array.
+    An id means all of its histories, each under its name; id@number means one. -o jsonl prints the events as they stand
+    in the files, one a line, and -o json as one array: each WorkflowStarted begins another history.
     """
-    return call(ctx, "inspect", "show_command", ShowRequest(run))
+    return call(ctx, "show", "show_command", ShowRequest(run))
 
 
 def call(ctx: typer.Context, module: str, function: str, request: object) -> int:

@@ -83,7 +83,10 @@ def result(
         bool, typer.Option("--wait", help="Wait until the run is closed; another process works on it.")
     ] = False,
 ) -> int:
-    """Print what a run came to, with the exit code of `aion run`; 3 while it is open."""
+    """Print what a run came to, with the exit code of `aion run`; 3 while it is open.
+
+    A run that continued as new is followed to the last one, whichever is named.
+    """
     return call(ctx, "ask", "result_command", ResultRequest(run, wait))
 
 

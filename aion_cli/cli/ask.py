@@ -42,10 +42,10 @@ _LOOK_EVERY_S = 0.1
 
 
 def result_command(settings: Settings, request: ResultRequest) -> int:
-    """Print how a run ended, with its exit code; 3 if it is open, unless told to wait."""
+    """Print how a run, or what it continued as, ended, with its exit code; 3 if it is open, unless told to wait."""
     folder = HistoriesFolder(settings.histories)
     while True:
-        location = folder.find(request.run)
+        location = _end_of_chain(folder, folder.find(request.run))
         end = settled_end(location.path, folder.files)
         if end is None and not request.wait:
             end = _open_end(settings, location, folder)
@@ -53,6 +53,14 @@ def result_command(settings: Settings, request: ResultRequest) -> int:
             workflow_id = end.workflow_id
             return report_end(end, settings, f"aion resume {workflow_id}")
         time.sleep(_LOOK_EVERY_S)
+
+
+def _end_of_chain(folder: HistoriesFolder, location: RunLocation) -> RunLocation:
+    """Follow a run to the last one that it has continued as so far."""
+    following: RunLocation | None = location
+    while following is not None:
+        location, following = following, folder.following(following)
+    return location
 
 
 def _open_end(settings: Settings, location: RunLocation, folder: HistoriesFolder) -> RunEnd:

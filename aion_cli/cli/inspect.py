@@ -1,26 +1,25 @@
-"""`aion list` and `aion show`: what runs there are, and what is recorded of one. No locks, and nothing is written."""
+"""`aion list`: what runs there are. No locks, and nothing is written."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from aion_cli.cli import output, render
-from aion_cli.cli.describe import EventWords, age_words, waiting_words
+from aion_cli.cli.describe import age_words, waiting_words
 from aion_cli.cli.late import late
 from aion_cli.cli.output import ExitCode
-from aion_cli.cli.requests import ListRequest, ShowRequest
+from aion_cli.cli.requests import ListRequest
 from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.cli.table import Cell, Column, Table, fitting
-from aion_cli.core import events as ev
 from aion_cli.core.status import RunStatus, RunSummary, Waiting, summarise
 from aion_cli.errors import AionError, NoSuchRunError, UsageError
 from aion_cli.runtime.codec import AS_STORED, CodecError
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
-from aion_cli.runtime.reading import HistoryReader, read_history
+from aion_cli.runtime.reading import read_history
 
 _RED = "\x1b[31m"
 _GREEN = "\x1b[32m"
@@ -39,20 +38,6 @@ _STATUS_PAINT: dict[RunStatus, str] = {
     RunStatus.TERMINATED: _RED,
     RunStatus.TIMED_OUT: _RED,
 }
-_EVENT_PAINT: dict[type[ev.Event], str] = {
-    ev.WorkflowCompleted: _GREEN,
-    ev.ActivityCompleted: _GREEN,
-    ev.ChildWorkflowCompleted: _GREEN,
-    ev.WorkflowFailed: _RED,
-    ev.ActivityFailed: _RED,
-    ev.ChildWorkflowFailed: _RED,
-    ev.WorkflowTimedOut: _RED,
-    ev.WorkflowTerminated: _RED,
-    ev.SignalReceived: _CYAN,
-    ev.ActivityStarted: _DIM,
-    ev.ActivityHeartbeat: _DIM,
-}
-_SHOW_COLUMNS = (Column("seq", 4, right=True), Column("time (UTC)", 18), Column("event", 22), Column("what"))
 
 
 class ListedRun(msgspec.Struct):
@@ -123,29 +108,6 @@ def list_command(settings: Settings, request: ListRequest) -> int:
     return listing.exit_code
 
 
-def show_command(settings: Settings, request: ShowRequest) -> int:
-    """Show the events of a run."""
-    location = HistoriesFolder(settings.histories).find(request.run)
-    reader = read_history(location.path)
-    match settings.output:
-        case OutputMode.JSON:
-            _exhaust(reader)
-            output.write_json([msgspec.Raw(line) for line in _recorded_lines(location, reader)])
-        case OutputMode.JSONL:
-            try:
-                _exhaust(reader)
-            finally:  # the lines above a damaged one are shown as well
-                for line in _recorded_lines(location, reader):
-                    output.write_json_line(line)
-        case OutputMode.HUMAN:
-            _print_events(settings, reader)
-    if reader.torn is not None:
-        output.warn(
-            f"{location.path}:{reader.torn.line} ends in an unfinished line of {reader.torn.size} bytes; ignored"
-        )
-    return ExitCode.OK
-
-
 def _summary(location: RunLocation) -> RunSummary:
     """Sum a run up; without the key of its payloads, with them as they are stored."""
     try:
@@ -201,41 +163,3 @@ def _last_column(run: RunSummary, now_micros: int) -> str:
     if run.result is not None:
         return bytes(run.result).decode("utf-8", "replace")
     return run.reason
-
-
-def _print_events(settings: Settings, events: Iterable[ev.Event]) -> None:
-    table = Table(_SHOW_COLUMNS, width=output.stdout_width(), color=output.stdout_takes_color(settings))
-    words = EventWords()
-    for index, event in enumerate(events):
-        if index == 0:
-            output.write_text(table.header())
-        kind = type(event)
-        output.write_text(
-            table.row(
-                [
-                    str(event.seq),
-                    f"{event.recorded_at[5:10]} {event.recorded_at[11:23]}",
-                    Cell(kind.__name__, _EVENT_PAINT.get(kind, "")),
-                    words.what(event),
-                ]
-            )
-        )
-
-
-def _exhaust(reader: HistoryReader) -> None:
-    """Read, and so verify, all of a history; its head is then known."""
-    for _ in reader:
-        pass
-
-
-def _recorded_lines(location: RunLocation, reader: HistoryReader) -> Iterator[bytes]:
-    """Yield the lines that a reader has verified, byte for byte as they stand in the file, without their newlines."""
-    left = reader.head.size
-    if not left:
-        return
-    with location.path.open("rb") as lines:
-        for line in lines:
-            left -= len(line)
-            if left < 0:
-                return
-            yield line.rstrip(b"\n")

@@ -80,14 +80,28 @@ class HistoriesFolder:
 
         `order-42@1` is the first run. Raises NoSuchRunError with names that are near, UsageError for what is no name.
         """
+        if not _names_one(run):
+            return self.latest(run)
         if "/" in run or run.endswith(_SUFFIX):
             return self._find_path(run)
-        if "@" not in run:
-            return self.latest(run)
         name = RunName(check_workflow_id(run.removesuffix("@1"))) if run.endswith("@1") else parse_stem(run)
         if not self._is_there(self.history(name)):
             raise self._no_such_run(run)
         return self.location(name)
+
+    def find_chain(self, run: str) -> list[RunLocation]:
+        """Find what a RUN names as `find` does; but a workflow id names all its runs, each of which continued the last.
+
+        In their order. Raises as `find`.
+        """
+        latest = self.find(run)
+        return [latest] if _names_one(run) else self.runs_of(latest.workflow_id)
+
+    def following(self, location: RunLocation) -> RunLocation | None:
+        """Return the run that a run continued as, beside it; None if it is not there."""
+        name = RunName(location.workflow_id, location.name.number + 1)
+        path = location.path.with_name(f"{name.stem}{_SUFFIX}")
+        return RunLocation(name, path) if self._is_there(path) else None
 
     def _find_path(self, run: str) -> RunLocation:
         candidates = [Path(run)] if "/" in run else [Path(run), self.root / run]
@@ -153,3 +167,8 @@ class HistoriesFolder:
         if near:
             return NoSuchRunError(run, hint=f"did you mean {', '.join(near)}?")
         return NoSuchRunError(run, hint=f"{self.root} holds {len(ids)} workflow ids; `aion list` names them")
+
+
+def _names_one(run: str) -> bool:
+    """Say whether a RUN names one history, and not whatever there is of a workflow id."""
+    return "/" in run or "@" in run or run.endswith(_SUFFIX)

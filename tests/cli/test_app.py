@@ -272,7 +272,7 @@ def test_completion_comes_with_typer() -> None:
         ("replay", "replay_command", "ReplayRequest"),
         ("signal", "signal_command", "SignalRequest"),
         ("inspect", "list_command", "ListRequest"),
-        ("inspect", "show_command", "ShowRequest"),
+        ("show", "show_command", "ShowRequest"),
     ],
 )
 def test_every_command_takes_what_the_app_hands_it(module: str, function: str, request_type: str) -> None:
