@@ -148,7 +148,7 @@ async def charges_with_options(sku: str) -> str:
 
 @activity(at_most_once=True)
 async def pay(sku: str) -> str:
-    return f"paid {sku}"
+    return f"paid {sku}" + ("" if activity_info().attempt == 1 else ", and maybe once more")
 
 
 @activity
