@@ -29,9 +29,16 @@ test: $(VENV)/.dev
 test-lowest: $(VENV)/lowest/.ready
 	$(VENV)/lowest/bin/python -m pytest -n auto $(ARGS)
 
-# Layers that need root, strace, mkfs.ext4 or mkfs.xfs say so and are skipped where those are not there.
+# Layers that need root, strace, mkfs.ext4 or mkfs.xfs say so and are skipped where those are not there. What measures
+# time goes first, alone; the last lines are the figures of both.
+TORTURED := tests/faults tests/contention tests/test_machine.py tests/test_kill.py tests/test_clocks.py \
+	tests/test_hostile.py tests/test_hostile_texts.py tests/test_hostile_fuzz.py tests/runtime/test_damage.py
+torture: export AION_TORTURE := 1
+torture: export AION_FIGURES := $(CURDIR)/$(VENV)/figures.json
 torture: $(VENV)/.dev
-	AION_TORTURE=1 $(BIN)/python -m pytest -n auto -rs tests/faults $(ARGS)
+	@rm -f $(AION_FIGURES)
+	$(BIN)/python -m pytest -m alone $(TORTURED) $(ARGS)
+	$(BIN)/python -m pytest -m "not alone" -n auto -rs $(TORTURED) $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ from cryptography.fernet import Fernet
 
 from aion_cli.api.masking import masks
 from aion_cli.runtime import codec
+from aion_cli.runtime.folder import HistoriesFolder
+from aion_cli.runtime.ownership import Role, take
 from tests.cli.support import Done, Project
 from tests.cli.terminals import OnTerminal
 
@@ -414,17 +416,19 @@ def test_with_a_codec_no_payload_can_be_read_on_disk_and_all_commands_work(
     assert (project.histories / ".aion" / "blobs").is_dir()
 
 
-def test_a_message_that_waits_in_the_inbox_cannot_be_read_either(project: Project, key: dict[str, str]) -> None:
+def test_neither_a_message_that_waits_nor_a_torn_tail_can_be_read(project: Project, key: dict[str, str]) -> None:
     project.write(PAYLOADS, "workflows/sealed.py")
-    assert typed(project, "run sealed --id r --input '\"needle-input\"' --until-blocked", key).code == 3
-    with project.start("run", "sealed", "--id", "r", environ=key | {"PYTHONUNBUFFERED": "1"}) as running:
-        running.process.send_signal(0)
-        codec.codec_from_environment.cache_clear()
-        messages = project.histories / ".aion" / "inbox" / "r"
-        messages.mkdir(exist_ok=True)
-        done = typed(project, "signal r go '\"needle-signal\"'", key)
-        assert done.code == 0
-        assert running.end().code == 0
+    run = "run sealed --id r --input '\"needle-input\"'"
+    assert typed(project, f"{run} --until-blocked", key).code == 3
+    with take(HistoriesFolder(project.histories), "r", Role.RUN):
+        assert typed(project, "signal r go '\"needle-signal\"'", key).code == 0
+    assert len(list((project.histories / ".aion" / "inbox" / "r").glob("*.json"))) == 1
+    history = project.history("r").read_bytes()
+    project.history("r").write_bytes(history[:-100])
+    assert "needle" not in everything_on_disk(project)
+    done = typed(project, run, key)
+    assert (done.code, done.stdout) == (0, '"needle-resultneedle-signal"\n')
+    assert (project.histories / ".aion" / "torn").is_dir()
     assert "needle" not in everything_on_disk(project)
 
 

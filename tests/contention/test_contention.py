@@ -21,7 +21,7 @@ from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.inbox import Inbox
 from aion_cli.runtime.journal import read_history
 from tests.contention.crowd import OWNED_ELSEWHERE, RUN
-from tests.faults.tally import TORTURE, Tally
+from tests.faults.tally import SIGNALS, TORTURE, Tally
 from tests.storage import create, started
 
 PROJECT = Path(__file__).parents[2]
@@ -64,9 +64,10 @@ def test_sixty_four_senders_and_their_signals_are_each_recorded_once_and_in_orde
     assert by_sender == {f"s{n}": list(range(messages)) for n in range(senders)}
     assert played["owners"] >= 1
     assert played["killed_senders"] > 5
+    tally.add(SIGNALS, len(found))
     tally.say(
-        f"G8: {senders} senders, {len(found)} signals, each recorded once and in order; {played['owners']} owners came "
-        f"and went, {played['killed_senders']} senders were killed and repeated themselves"
+        f"G8: meanwhile {played['owners']} owners came and went, {played['killed_senders']} senders were killed and "
+        "repeated themselves"
     )
 
 
@@ -77,6 +78,7 @@ def test_of_thirty_two_that_run_one_id_exactly_one_works_and_the_others_are_told
     tally.say("G10: of 32 that ran one id at once, exactly 1 worked")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fork", [0, 1], ids=["alone", "while-a-forked-child-lives"])
 def test_a_killed_owner_is_succeeded_at_once(tmp_path: Path, fork: int, tally: Tally) -> None:
     played = crowd("succession", tmp_path, fork)
@@ -98,6 +100,7 @@ def test_a_signaller_that_is_killed_anywhere_loses_nothing_acknowledged_and_may_
     assert played["killed"] > 60
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("bell", [1, 0], ids=["with-the-doorbell", "without-it"])
 def test_a_signal_reaches_an_idle_owner_with_and_without_the_doorbell(tmp_path: Path, bell: int, tally: Tally) -> None:
     played = crowd("latency", tmp_path, (1_000 if bell else 200) if TORTURE else 5, bell)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.promises import UNCLEAR, BrokenPromise
 from tests.faults.shell import REPOSITORY, RealShell
-from tests.faults.tally import INJECTED, TORTURE, Tally
+from tests.faults.tally import FULL_DISKS, TORTURE, Tally
 
 FILE_LIMITS = range(100, 3000, 100) if TORTURE else (100, 900, 1500)
 """Sizes, in bytes, over which no file may grow."""
@@ -36,7 +36,7 @@ def test_a_history_that_may_not_grow_stops_the_run_with_10_and_is_gone_on_with_l
 ) -> None:
     shell = RealShell(tmp_path / "histories", tmp_path / "ledger", (500, 500))
     assert shell.run(under(limit)) == 10
-    tally.add(INJECTED)
+    tally.add(FULL_DISKS)
     shell.finish()
 
 
@@ -50,7 +50,7 @@ def test_a_result_that_stdout_does_not_take_is_exit_10_and_is_there_the_next_tim
             command, stdout=full, stderr=subprocess.PIPE, cwd=REPOSITORY, env=shell.environment(), check=False
         )
     assert (done.returncode, b"error[" in done.stderr) == (10, True)
-    tally.add(INJECTED)
+    tally.add(FULL_DISKS)
     shell.finish()
 
 
@@ -95,7 +95,7 @@ def test_a_full_disk_stops_the_run_with_10_and_with_more_room_it_goes_on(
         code = shell.run()
     if code not in (0, 10):
         raise BrokenPromise(UNCLEAR, f"exit {code} on a full disk")
-    tally.add(INJECTED, code == 10)
+    tally.add(FULL_DISKS, code == 10)
     remount(small_disk, "size=4m")
     shell.finish()
 
@@ -119,5 +119,5 @@ def test_a_folder_that_may_only_be_read_can_be_read(small_disk: Path, tmp_path: 
         assert code == 0 or b"error[" in done.stderr
     assert before == {path: path.read_bytes() for path in shell.histories.rglob("*.jsonl")}
     remount(small_disk, "rw")
-    tally.add(INJECTED, 2)
+    tally.add(FULL_DISKS, 2)
     shell.finish()

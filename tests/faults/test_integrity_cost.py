@@ -17,7 +17,7 @@ from tests.storage import Unsynced, completed, create, started
 
 LINES = 20_000
 TRIES = 7
-pytestmark = pytest.mark.torture
+pytestmark = [pytest.mark.torture, pytest.mark.alone]
 
 
 def best_s(act: Callable[[], object], tries: int = TRIES) -> float:

@@ -14,8 +14,8 @@ import pytest
 from tests.faults.killing import Report
 from tests.faults.tally import KILLS, TORTURE, Tally
 
-SHARDS = 4
-POINTS = (12_000 if TORTURE else 2_000) // SHARDS
+SHARDS = 8
+POINTS = (20_000 if TORTURE else 10_000) // SHARDS
 REPOSITORY = Path(__file__).resolve().parents[2]
 _MEMORY = Path("/dev/shm")
 

@@ -14,11 +14,12 @@ import pytest
 
 from tests.faults.killing import Report
 from tests.faults.shell import REPOSITORY
-from tests.faults.tally import POWER_CUTS, Tally
+from tests.faults.tally import POWER_CUTS_EXT4, POWER_CUTS_XFS, Tally
 
 POINTS = int(os.environ.get("AION_POWER_CUTS", "600"))
 """Of each file system."""
 
+COUNTED = {"ext4": POWER_CUTS_EXT4, "xfs": POWER_CUTS_XFS}
 _SIZES = {"ext4": "16M", "xfs": "320M"}
 
 
@@ -42,7 +43,7 @@ def image(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     why = missing(system)
     if why:
         pytest.skip(why)
-    image = tmp_path / "image"
+    image = tmp_path / system
     mounted = tmp_path / "mounted"
     mounted.mkdir()
     do("truncate", "-s", _SIZES[system], str(image))
@@ -62,7 +63,7 @@ def test_nothing_acknowledged_is_lost_wherever_the_power_is_cut(image: Path, tmp
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=3600, check=False)
     assert done.returncode == 0, done.stderr.decode()
     report = msgspec.json.decode(done.stdout, type=Report)
-    tally.add(POWER_CUTS, report.kills)
+    tally.add(COUNTED[image.name], report.kills)
     for kind, _ in report.broken:
         tally.add(kind)
     assert not report.broken, "\n".join(f"{kind}: {story}" for kind, story in report.broken)

@@ -14,6 +14,7 @@ from aion_cli.runtime.files import Files
 from aion_cli.runtime.journal import JsonlStore, SetAside, find_reopens, read_first_event, read_history, read_last_event
 from aion_cli.runtime.reading import has_zeroed_sector
 from tests.core.test_lines import forged
+from tests.faults.tally import TRUNCATIONS, Tally
 from tests.storage import Failing, Unsynced, completed, create, forty_events, scheduled, signal, started
 
 
@@ -31,7 +32,7 @@ def torn_files(root: Path) -> list[Path]:
     return sorted(directory.iterdir()) if directory.exists() else []
 
 
-def test_every_truncation_length_is_handled_by_the_contract(tmp_path: Path) -> None:
+def test_every_truncation_length_is_handled_by_the_contract(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     files = Files(Unsynced())
     path = tmp_path / "order-1.jsonl"
     data = forty_events(path, files)
@@ -69,6 +70,7 @@ def test_every_truncation_length_is_handled_by_the_contract(tmp_path: Path) -> N
         again = JsonlStore.open_to_write(path, files)
         assert (again.set_aside, again.head) == (None, store.head)
         again.close()
+    Tally(request.node.user_properties).add(TRUNCATIONS, len(data))
 
 
 def flips(data: bytes) -> Iterator[bytes]:
