@@ -190,10 +190,12 @@ class Runner:
             known = _KnownMessages(location.workflow_id, shop.past_listener)
             replay = shop.open_replay(location, definition)
             try:
-                boundary = replay.run(known.observe, goes_on=True)
-                if boundary.closed_by is not None:
-                    return ended(replay.execution.started, boundary.closed_by), replay.execution
-                end = await self._go_live(definition, location, store, replay, boundary, known.ids)
+                # The first step of the code that is new is the last one of the replay.
+                with Watchdog(replay.execution, shop.paths, shop.notice, shop.watchdog_s):
+                    boundary = replay.run(known.observe, goes_on=True)
+                    if boundary.closed_by is not None:
+                        return ended(replay.execution.started, boundary.closed_by), replay.execution
+                    end = await self._go_live(definition, location, store, replay, boundary, known.ids)
                 return end, replay.execution
             except NonDeterminismError as error:
                 error.where = error.where or (str(location.path),)
@@ -233,8 +235,7 @@ class Runner:
         )
         self._live = live
         try:
-            with Watchdog(replay.execution, shop.paths, shop.notice, shop.watchdog_s):
-                outcome = await live.run(suspend_at_once=self._stop)
+            outcome = await live.run(suspend_at_once=self._stop)
         finally:
             self._live = None
         if isinstance(outcome, Closed):

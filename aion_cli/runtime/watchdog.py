@@ -6,6 +6,8 @@ activity can report and no signal is seen. A thread of its own notices, and name
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 import threading
 import time
@@ -13,8 +15,28 @@ from collections.abc import Callable
 
 from aion_cli.core.execution import Execution
 from aion_cli.core.source import SourcePaths
+from aion_cli.errors import UsageError
 
+VARIABLE = "AION_WATCHDOG"
 DEFAULT_LIMIT_S = 2.0
+
+
+def limit_from_environment() -> float:
+    """Return the longest step that is no news, in seconds, as AION_WATCHDOG says; 0: no limit.
+
+    Raises UsageError if that is no number of seconds.
+    """
+    given = os.environ.get(VARIABLE, "")
+    try:
+        limit_s = float(given) if given else DEFAULT_LIMIT_S
+    except ValueError:
+        limit_s = math.nan
+    if not 0 <= limit_s < math.inf:
+        raise UsageError(
+            f"{VARIABLE} is {given!r}, which is no number of seconds",
+            hint=f"{VARIABLE}=10 warns of steps of 10 s and more, {VARIABLE}=0 of none",
+        )
+    return limit_s
 
 
 class Watchdog:

@@ -25,7 +25,7 @@ from aion_cli.runtime.reading import find_reopens, read_history
 from aion_cli.runtime.starting import first_event
 from aion_cli.runtime.starting import runtime_ref as runtime_ref
 from aion_cli.runtime.wall import Clock
-from aion_cli.runtime.watchdog import DEFAULT_LIMIT_S
+from aion_cli.runtime.watchdog import limit_from_environment
 
 Listener = Callable[[str, Sequence[ev.Event]], None]
 """Told of (workflow id, events) once they are on disk."""
@@ -37,7 +37,7 @@ PastListener = Callable[[str, ev.Event], None]
 class Workshop(msgspec.Struct, frozen=True):
     """The folder, the clock, room for activities, and how runs behave.
 
-    paths: shortens names of source files. past_listener: None if nobody wants to know.
+    paths: shortens names of source files. past_listener: None if nobody wants to know. watchdog_s: see Watchdog.
     """
 
     folder: HistoriesFolder
@@ -48,7 +48,7 @@ class Workshop(msgspec.Struct, frozen=True):
     notice: Notice
     durability: Durability = Durability.FULL
     settings: RunSettings = RunSettings()
-    watchdog_s: float = DEFAULT_LIMIT_S
+    watchdog_s: float = msgspec.field(default_factory=limit_from_environment)
     past_listener: PastListener | None = None
     worker: Worker = Worker(os.uname().nodename, os.getpid())
 

@@ -1,0 +1,70 @@
+"""The watchdog: it names the line that keeps a run from moving, once, and no line of a run that moves."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from aion_cli import workflow
+from aion_cli.core import events as ev
+from aion_cli.errors import UsageError
+from aion_cli.runtime.watchdog import DEFAULT_LIMIT_S, VARIABLE, limit_from_environment
+from tests.builders import line_of
+from tests.runs import AnyWorkflow, Place
+
+warned = threading.Event()
+
+
+@workflow
+async def blocks() -> bool:
+    return warned.wait(30)
+
+
+@workflow
+async def moves() -> bool:
+    return warned.is_set()
+
+
+def watched(place: Place, workflow: AnyWorkflow, limit_s: float) -> list[str]:
+    """Run a workflow under a watchdog, and return what that says."""
+    said: list[str] = []
+
+    def notice(text: str) -> None:
+        said.append(text)
+        warned.set()
+
+    place.shop = msgspec.structs.replace(place.shop, watchdog_s=limit_s, notice=notice)
+    assert isinstance(place.run(workflow).closed_by, ev.WorkflowCompleted)
+    return said
+
+
+def test_a_step_that_takes_longer_than_the_limit_is_named_with_its_line(tmp_path: Path) -> None:
+    warned.clear()
+    (text,) = watched(Place(tmp_path), blocks, 0.01)
+    assert text.startswith("order-1: workflow code has been busy for 0.")
+    assert f"at {line_of(blocks.fn, 2)}; " in text
+
+
+def test_without_a_limit_nobody_watches(tmp_path: Path) -> None:
+    before = threading.active_count()
+    warned.set()
+    assert watched(Place(tmp_path), moves, 0) == []
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "limit_s"), [("", DEFAULT_LIMIT_S), ("0", 0), ("0.5", 0.5), ("10", 10)], ids=lambda value: str(value)
+)
+def test_the_limit_can_be_set(monkeypatch: pytest.MonkeyPatch, given: str, limit_s: float) -> None:
+    monkeypatch.setenv(VARIABLE, given)
+    assert limit_from_environment() == limit_s
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan", "inf"])
+def test_what_is_no_limit_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv(VARIABLE, given)
+    with pytest.raises(UsageError, match="which is no number of seconds"):
+        limit_from_environment()
