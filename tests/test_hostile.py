@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -255,6 +256,30 @@ def test_a_symbolic_link_in_place_of_a_file_of_ours_is_refused(project: Project,
     if what == "history":
         for line in (["show", "r"], ["replay", "r"], ["verify", "r"], ["list"]):
             assert project.here(*line).code == 10, line
+
+
+@pytest.mark.parametrize("what", ["tmp", "inbox", "inbox/r", "wake", "torn", "blobs/sha256"])
+@pytest.mark.parametrize("line", ["run order --id r --until-blocked", "signal r approval true", "pause r", "repair r"])
+def test_nothing_is_made_or_removed_where_a_directory_of_ours_leads_elsewhere(
+    project: Project, tmp_path: Path, what: str, line: str
+) -> None:
+    """As in a folder that came with a repository. What is old looks like something that a killed process left."""
+    assert project.here("run", "order", "--id", "r", "--input", '"A1"', "--until-blocked").code == 3
+    with project.history("r").open("ab") as history:
+        history.write(b"torn")
+    path, precious = project.histories / ".aion" / what, tmp_path / "precious"
+    for name in ("r", ""):
+        (precious / name).mkdir(parents=True, exist_ok=True)
+        for old in (precious / name / ".tmp-1", precious / name / "thesis"):
+            old.write_text("precious")
+            os.utime(old, (0, 0))
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(precious)
+    before = {each: each.lstat().st_mtime_ns for each in precious.rglob("*")}
+    project.here(*line.split())
+    assert {each: each.lstat().st_mtime_ns for each in precious.rglob("*")} == before
 
 
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o777], ids=oct)

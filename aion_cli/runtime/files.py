@@ -334,6 +334,15 @@ class Files:
                 raise
         self._ensured.add(path)
 
+    def has_directory(self, path: Path, root: Path) -> bool:
+        """Say whether there is a directory, to list it or to change something in it; root as for ensure_directory.
+
+        Raises StoreError if a symbolic link below root leads elsewhere, or if something on the way is no directory.
+        """
+        if path != root and not self.has_directory(path.parent, root):
+            return False
+        return self._is_directory(path, follow=path == root)
+
     def _is_directory(self, path: Path, *, follow: bool) -> bool:
         found = self._stat(path, follow=follow)
         if found is None:

@@ -242,7 +242,8 @@ class Inbox:
         """Tell the owner, and a supervisor, that something was accepted. Best effort; both look by themselves."""
         ring_doorbell(self._directory / ".bell", self._files)
         with suppress(StoreError):
-            self._files.close(self._files.open_or_create(self._folder.wake / self.workflow_id))
+            if self._files.has_directory(self._folder.wake, self._folder.root):
+                self._files.close(self._files.open_or_create(self._folder.wake / self.workflow_id))
 
     def _names(self) -> list[str]:
         names = sorted(name for name in self._files.names(self._directory) if not name.startswith("."))

@@ -23,10 +23,17 @@ def sweep(folder: HistoriesFolder, workflow_id: str, now_micros: int) -> None:
 
     now_micros: wall clock, since the epoch. Best effort: what cannot be removed stays.
     """
-    inbox, unfinished = folder.inbox(workflow_id), temporary_directory(folder.root)
     with suppress(StoreError):
-        _sweep(folder, [inbox / name for name in folder.files.names(inbox) if name.startswith(TEMPORARY)], now_micros)
-        _sweep(folder, [unfinished / name for name in folder.files.names(unfinished)], now_micros)
+        waiting = [path for path in _files_in(folder, folder.inbox(workflow_id)) if path.name.startswith(TEMPORARY)]
+        _sweep(folder, waiting, now_micros)
+        _sweep(folder, _files_in(folder, temporary_directory(folder.root)), now_micros)
+
+
+def _files_in(folder: HistoriesFolder, directory: Path) -> list[Path]:
+    """What is in a directory of ours. One that leads elsewhere holds the files of somebody else."""
+    if not folder.files.has_directory(directory, folder.root):
+        return []
+    return [directory / name for name in folder.files.names(directory)]
 
 
 def _sweep(folder: HistoriesFolder, paths: list[Path], now_micros: int) -> None:

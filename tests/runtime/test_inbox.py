@@ -363,6 +363,16 @@ def test_a_supervisor_that_asked_for_it_learns_which_run_was_signalled(inbox: In
     assert os.listdir(folder.wake) == ["order-1"]
 
 
+def test_a_supervisors_place_that_leads_elsewhere_is_left_alone(
+    inbox: Inbox, folder: HistoriesFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder.wake.parent.mkdir(exist_ok=True)
+    folder.wake.symlink_to(tmp_path / "elsewhere")
+    inbox.ring()
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
 def test_listing_under_the_lock_sees_what_was_accepted_before(inbox: Inbox) -> None:
     with inbox.locked():
         assert inbox.names() == []
