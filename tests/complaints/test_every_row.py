@@ -48,5 +48,5 @@ def test_every_complaint_is_answered_in_the_docs_which_name_the_file_of_its_test
     assert file in {f"tests/complaints/{name}" for number, name, _ in TESTS if number == row}
 
 
-def test_the_docs_have_no_row_that_nobody_tests() -> None:
-    assert [int(number) for number in re.findall(r"^\| (\d+) \|", WHY, re.M)] == list(ROWS)
+def test_the_docs_have_no_other_row_and_none_twice() -> None:
+    assert sorted(int(number) for number in re.findall(r"^\| (\d+) \|", WHY, re.M)) == list(ROWS)
