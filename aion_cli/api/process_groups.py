@@ -1,19 +1,61 @@
 """The process groups that activities have started. None of them outlives a step that is cut short.
 
-A group is led by the process that was started in a session of its own, and has its id.
+A group is led by the process that was started in a session of its own, and has its id. It is known as soon as it is
+there. asyncio's own subprocesses say which process was started only after some turns of the loop: an activity that
+blocks the loop meanwhile would have one that nobody knows, and that outlives us.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 _running: set[int] = set()
 
 
-def begun(pid: int) -> None:
-    """Take note of a group, so that `kill_all` knows it."""
-    _running.add(pid)
+def start(
+    command: str | Sequence[str],
+    *,
+    stdin: int,
+    stdout: int,
+    stderr: int | None = None,
+    cwd: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a process that leads a group. command: text for the system's shell, or a program with its arguments.
+
+    The rest is as subprocess.Popen takes it. Raises OSError if it cannot be started.
+    """
+    process = subprocess.Popen(
+        command,
+        shell=isinstance(command, str),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=cwd,
+        env=env,
+        start_new_session=True,
+    )
+    _running.add(process.pid)
+    return process
+
+
+def exit_of(process: subprocess.Popen[bytes]) -> asyncio.Event:
+    """Return an event of the running loop that is set when a process has exited. To be called once."""
+    loop, exited = asyncio.get_running_loop(), asyncio.Event()
+
+    def wait() -> None:
+        process.wait()
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(exited.set)
+
+    threading.Thread(target=wait, name="aion-exit", daemon=True).start()
+    return exited
 
 
 def over(pid: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.runtime.process_worker import Answer, Beat, Failed, Result, Revealed, WorkOrder
 
 _LONGEST_LINE = 128 << 20
+_WORKER = (sys.executable, "-m", "aion_cli.runtime.process_worker")
 
 
 async def run_in_process(
@@ -30,26 +32,38 @@ async def run_in_process(
 
     root: where paths in tracebacks are shortened against. beat: told of heartbeats.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "aion_cli.runtime.process_worker",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        limit=_LONGEST_LINE,
-    )
-    process_groups.begun(process.pid)
+    process = process_groups.start(_WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    exited = process_groups.exit_of(process)
     try:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(msgspec.json.encode(_order(definition, input, info, root)))
-        process.stdin.close()
-        outcome = await _outcome(process.stdout, beat)
-        code = await process.wait()
+        outcome = await _ask(process, msgspec.json.encode(_order(definition, input, info, root)), beat)
+        await exited.wait()
     finally:
         process_groups.kill(process.pid)
-        await process.wait()
-    return _died(code) if outcome is None else outcome
+        for pipe in (process.stdin, process.stdout):  # a cancellation may have come before they were connected
+            if pipe is not None:
+                pipe.close()
+        await exited.wait()
+    return _died(process.wait()) if outcome is None else outcome
+
+
+async def _ask(
+    process: subprocess.Popen[bytes], order: bytes, beat: Callable[[msgspec.Raw], None]
+) -> msgspec.Raw | Failure | None:
+    """Hand an order over, and return the outcome; None if the process ends without one."""
+    loop = asyncio.get_running_loop()
+    answers = asyncio.StreamReader(limit=_LONGEST_LINE)
+    reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(answers), process.stdout)
+    try:
+        writing, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, process.stdin)
+        try:
+            writing.write(order)
+            writing.close()  # once all of it is written
+            return await _outcome(answers, beat)
+        finally:
+            if writing.get_write_buffer_size():
+                writing.abort()
+    finally:
+        reading.close()
 
 
 async def _outcome(lines: asyncio.StreamReader, beat: Callable[[msgspec.Raw], None]) -> msgspec.Raw | Failure | None:

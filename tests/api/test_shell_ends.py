@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aion_cli.api import shell
+from aion_cli.api import process_groups, shell
 
 run_command = shell._run_command  # pyright: ignore[reportPrivateUsage] - the activity behind `shell`
 
@@ -71,3 +71,15 @@ def test_all_that_a_step_prints_is_captured() -> None:
 
 def test_a_step_that_is_killed_has_the_number_of_the_signal_as_its_exit_code() -> None:
     assert asyncio.run(run_command("kill -9 $$", False, None, None)).exit_code == -9
+
+
+def test_a_step_is_known_before_the_loop_turns_again() -> None:
+    # An activity that blocks the loop from then on must not hide it from whoever ends the process.
+    async def killed_at_once() -> int:
+        async with asyncio.timeout(30):
+            step = asyncio.ensure_future(run_command("sleep 60", False, None, None))
+            await asyncio.sleep(0)
+            process_groups.kill_all()
+            return (await step).exit_code
+
+    assert asyncio.run(killed_at_once()) == -9
