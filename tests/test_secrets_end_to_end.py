@@ -12,6 +12,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from aion_cli.api.masking import masks
+from aion_cli.cli import inspect
+from aion_cli.errors import StoreError
 from aion_cli.runtime import codec
 from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.ownership import Role, take
@@ -357,6 +359,22 @@ def test_a_replay_looks_at_no_secret(project: Project) -> None:
     path.unlink()
     os.mkfifo(path)  # who opens it to read waits for ever
     assert project.aion("replay", "r").code == 0
+
+
+@pytest.mark.parametrize("kind", [ValueError, StoreError])
+def test_an_error_of_ours_that_holds_a_value_is_masked_on_both_streams(
+    project: Project, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    def broken(settings: object, request: object) -> int:
+        masks.add(VALUE)
+        raise kind(f"cannot list {VALUE}")
+
+    monkeypatch.setattr(inspect, "list_command", broken)
+    done = project.here("-v", "-o", "json", "list")
+    assert done.code in (10, 70)
+    assert "***" in done.stdout
+    assert "***" in done.stderr
+    assert traces_in(done.stdout + done.stderr) == []
 
 
 # At rest

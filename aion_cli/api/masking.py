@@ -177,6 +177,7 @@ def _written_forms(value: str) -> tuple[str, ...]:
     dumps: Any = importlib.import_module("json").dumps  # few processes reveal a secret
     return (
         repr(value)[1:-1],
+        "".join(char if char.isprintable() else repr(char)[1:-1] for char in value),  # made harmless for a terminal
         dumps(value)[1:-1],
         dumps(value, ensure_ascii=False)[1:-1],
         quote(value, safe="", errors="replace"),

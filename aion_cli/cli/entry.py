@@ -89,7 +89,7 @@ def _report(error: errors.AionError, hoisted: Hoisted, *, cause: BaseException |
     code = int(output.exit_code_of(error))
     if settings.output is not OutputMode.HUMAN and not output.has_written_a_document():
         try:
-            output.write_json(render.error_document(error, settings))
+            output.write_json(output.masked_json(render.error_document(error, settings)))
         except (output.StdoutClosedError, errors.StoreError):
             _abandon_stdout()
     return code

@@ -224,6 +224,11 @@ def stdout_for_results() -> Generator[None]:
         _stdout.fd = outer_fd
 
 
+def masked_json(document: object) -> msgspec.Raw:
+    """Return a document in which no text holds a revealed secret: for what no history has masked."""
+    return masks.mask_json(msgspec.Raw(msgspec.json.encode(document)))
+
+
 def write_json(document: object) -> None:
     """Write one JSON document and a newline to stdout. Values may hold `msgspec.Raw`, which goes out as it stands."""
     write_json_line(msgspec.json.encode(document))
@@ -280,9 +285,9 @@ def warn(text: str) -> None:
 
 
 def write_stderr(text: str) -> None:
-    """Write text that is already safe for a terminal. A stderr that nobody reads is no error."""
+    """Write text that is already safe for a terminal, secrets masked. A stderr that nobody reads is no error."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(masks.mask_text(text) + "\n")
         sys.stderr.flush()
 
 
