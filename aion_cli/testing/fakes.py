@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
@@ -89,6 +90,7 @@ class FakingExecutor(InProcessExecutor):
         definition = copy.copy(cast("ActivityDefinition[..., Any]", target))
         definition.fn = _in_place(fake)
         definition.is_async = True
+        definition.settings = replace(definition.settings, process=False)
         return msgspec.structs.replace(command, target=definition)
 
 

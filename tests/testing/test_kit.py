@@ -214,6 +214,18 @@ def test_fakes_are_found_by_name_and_by_functions_that_stand_for_an_activity() -
     assert run_workflow(builds, activities={shell: fake}) == "ran make test"
 
 
+def test_a_fake_runs_in_place_of_an_activity_that_has_a_process_of_its_own() -> None:
+    @activity(process=True)
+    def crunches(text: str) -> str:
+        raise AssertionError(f"{text} was really crunched")
+
+    @workflow
+    async def crunching() -> str:
+        return await crunches("numbers")
+
+    assert run_workflow(crunching, activities={crunches: str.upper}) == "NUMBERS"
+
+
 @pytest.mark.parametrize("wrong", [{3: print}, {charge: "a value"}])
 def test_what_is_no_fake_is_refused(wrong: dict[object, object]) -> None:
     with pytest.raises(UsageError):
