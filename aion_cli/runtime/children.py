@@ -51,8 +51,8 @@ class LocalRuns:
     ) -> Runner:
         """Make a runner for a workflow id.
 
-        parent_id: who is to look again when this one is blocked. on_quiet: told whenever only timers and signals can
-        move it.
+        parent_id: whose child it is: who is to look again when this one is blocked, and suspends it if both are.
+        on_quiet: told whenever only timers and signals can move it.
         """
 
         def tell() -> None:
@@ -62,7 +62,10 @@ class LocalRuns:
             if on_quiet is not None:
                 on_quiet(runner)
 
-        runner = Runner(self._shop, self, on_quiet=tell)
+        settings = self._shop.settings
+        if parent_id is not None:
+            settings = msgspec.structs.replace(settings, stop_when_blocked=False)
+        runner = Runner(self._shop, self, settings=settings, on_quiet=tell)
         self._runners[workflow_id] = runner
         return runner
 

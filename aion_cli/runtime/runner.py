@@ -22,7 +22,7 @@ from aion_cli.core.replay import Boundary, Replay
 from aion_cli.core.status import Waiting, WaitKind, summarise
 from aion_cli.errors import NonDeterminismError, NoSuchRunError, PayloadError, WrongStateError
 from aion_cli.runtime.delivery import drain_unowned, report_torn_tail
-from aion_cli.runtime.endings import Closed, SuspendReason
+from aion_cli.runtime.endings import Closed, RunSettings, SuspendReason
 from aion_cli.runtime.executor import InProcessExecutor, OtherRuns
 from aion_cli.runtime.folder import RunLocation
 from aion_cli.runtime.handoff import Identity
@@ -44,13 +44,24 @@ BRIEF_OWNER_WAIT_S = 5.0
 
 
 class Runner:
-    """Runs one workflow id to its end or suspension. on_quiet: told whenever only timers and signals can move it."""
+    """Runs one workflow id to its end or suspension.
+
+    settings: how it behaves, if not as all runs of the shop do. on_quiet: told whenever only timers and signals can
+    move it.
+    """
 
     def __init__(
-        self, shop: Workshop, others: OtherRuns, *, on_quiet: Callable[[], None], role: Role = Role.RUN
+        self,
+        shop: Workshop,
+        others: OtherRuns,
+        *,
+        settings: RunSettings | None = None,
+        on_quiet: Callable[[], None],
+        role: Role = Role.RUN,
     ) -> None:
         self._shop = shop
         self._others = others
+        self._settings = settings or shop.settings
         self._on_quiet = on_quiet
         self._role = role
         self._live: LiveRun | None = None
@@ -229,7 +240,7 @@ class Runner:
             worker=shop.worker,
             clock=shop.clock,
             known_ids=known_ids | inbox.recorded_ids(),
-            settings=msgspec.structs.replace(shop.settings, timeout_s=definition.timeout_s),
+            settings=msgspec.structs.replace(self._settings, timeout_s=definition.timeout_s),
             listener=lambda events: shop.listener(started.workflow_id, events),
             on_quiet=self._on_quiet,
         )

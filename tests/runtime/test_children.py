@@ -277,6 +277,38 @@ def test_a_parent_whose_child_waits_for_a_signal_is_blocked(shop: Shop) -> None:
     assert shop.run(order_slowly).status is RunStatus.COMPLETED
 
 
+@activity
+async def settles() -> None:
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
+def test_a_child_that_waits_stays_as_long_as_its_parent_has_something_to_do(shop: Shop) -> None:
+    @workflow
+    async def tells_its_child() -> str:
+        parcel = await start_child(ship_when_told, "A1", id="parcel")
+        await settles()
+        await send_signal("parcel", go, 1)
+        return await parcel
+
+    end = shop.until_blocked(tells_its_child)
+    assert (end.status, CALLS) == (RunStatus.COMPLETED, ["ship A1"])
+
+
+def test_a_child_that_waits_cleans_up_when_its_parent_cancels_it(shop: Shop) -> None:
+    @workflow
+    async def gives_up() -> str:
+        parcel = asyncio.ensure_future(ship_when_told("A1"))
+        await settles()
+        parcel.cancel()
+        await asyncio.wait([parcel])
+        return "without it"
+
+    assert shop.until_blocked(gives_up).status is RunStatus.COMPLETED
+    _, parcel = shop.ids()
+    assert (shop.names(parcel)[-1], CALLS) == ("WorkflowCancelled", ["unpack A1"])
+
+
 def paused_child(shop: Shop) -> None:
     shop.write(started("A1"), child(0, "ship", "A1", CHILD))
     shop.write(started("A1", parent=ev.ParentRef("order-1", "r1", 2)), ev.WorkflowPaused(), workflow_id=CHILD)
