@@ -88,16 +88,20 @@ def test_a_killed_owner_is_succeeded_at_once(tmp_path: Path, fork: int, tally: T
         assert played["took_s"] < 1
 
 
-def test_an_owner_that_is_killed_anywhere_in_draining_records_each_signal_once(tmp_path: Path) -> None:
+def test_an_owner_that_is_killed_anywhere_in_draining_records_each_signal_once(tmp_path: Path, tally: Tally) -> None:
     played = crowd("kill-drain", tmp_path, 1)
     assert played["wrong"] == []
     assert played["killed"] > 40
+    tally.say(f"G8: an owner killed at each of {played['killed']} steps of draining: each signal recorded once")
 
 
-def test_a_signaller_that_is_killed_anywhere_loses_nothing_acknowledged_and_may_repeat_itself(tmp_path: Path) -> None:
+def test_a_signaller_that_is_killed_anywhere_loses_nothing_acknowledged_and_may_repeat_itself(
+    tmp_path: Path, tally: Tally
+) -> None:
     played = crowd("kill-send", tmp_path, 1)
     assert played["wrong"] == []
     assert played["killed"] > 60
+    tally.say(f"G8: a signaller killed at each of {played['killed']} steps, and repeated: its signal recorded once")
 
 
 @pytest.mark.alone
