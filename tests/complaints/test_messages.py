@@ -104,4 +104,4 @@ def test_messages_to_a_run_that_continues_as_new_are_there_in_the_next_file_wher
     assert performance.end == ("WorkflowCompleted", ["an item", "one", "two"])
     assert len(performance.histories) == 3
     ends = dict(performance.crashes())
-    assert ends == dict.fromkeys(ends, performance.end)
+    assert ends == dict.fromkeys(ends, performance.ends)

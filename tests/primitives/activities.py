@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from datetime import timedelta
@@ -146,6 +147,28 @@ async def charges_with_options(sku: str) -> str:
     return await charge.options(timeout=5)(sku)
 
 
+@activity(retry=RetryPolicy(max_attempts=None, initial=60, jitter=0), total_timeout=150)
+async def never_works(sku: str) -> str:
+    raise ConnectionError("not now")
+
+
+@workflow
+async def activity_with_a_limit_of_all_attempts(sku: str) -> str:
+    async with Tidying():
+        try:
+            return await never_works(sku)
+        except ActivityTimeout as error:
+            return error.message
+
+
+@workflow
+async def expects_another_error(sku: str) -> str:
+    try:
+        return await never_works(sku)
+    except ActivityInterrupted as error:
+        return error.message
+
+
 @activity(at_most_once=True)
 async def pay(sku: str) -> str:
     return f"paid {sku}" + ("" if activity_info().attempt == 1 else ", and maybe once more")
@@ -189,6 +212,32 @@ async def activity_with_heartbeats(files: int) -> str:
 @workflow
 async def copies_one_more(files: int) -> str:
     return await copy(files + 1)
+
+
+@activity(heartbeat_timeout=30)
+async def listen(station: int) -> str:
+    raise AssertionError(f"{station} was really listened to")
+
+
+async def listens_once(station: int) -> None:
+    """A fake that says something after 20 s and never again."""
+    await asyncio.sleep(20)
+    heartbeat(station)
+    await hangs()
+
+
+@workflow
+async def activity_that_falls_silent(station: int) -> str:
+    async with Tidying():
+        try:
+            return await listen(station)
+        except ActivityTimeout as error:
+            return error.message
+
+
+@workflow
+async def listens_to_another_station(station: int) -> str:
+    return await listen(station + 1)
 
 
 # --- many, and shell steps
@@ -300,6 +349,43 @@ PRIMITIVES = [
         docs="| `timeout=` | limit of one attempt",
         changed=Changed(
             gives_up_at_once, 2, 'activity "deliver" (0) with "A1"', 'completion with "too slow"', "return"
+        ),
+        cancelled=Cancelled(("ActivityCancelled",), 29),
+    ),
+    Primitive(
+        names=("ActivityTimeout",),
+        workflow=activity_with_a_limit_of_all_attempts,
+        args=("A1",),
+        fakes={never_works: never_works.fn},
+        records=(
+            "ActivityScheduled ActivityStarted ActivityFailed ActivityStarted ActivityFailed "
+            "ActivityStarted ActivityFailed ActivityFailed"
+        ),
+        result="all attempts together took longer than 150 s",
+        docs="| `total_timeout=` | limit of all attempts and the waits between, downtime included",
+        changed=Changed(
+            expects_another_error,
+            10,
+            'completion with "all attempts together took longer than 150 s"',
+            'failure "TimeoutError" with all attempts together took longer than 150 s',
+            "await never_works",
+        ),
+        cancelled=Cancelled(("ActivityCancelled",), 149),
+    ),
+    Primitive(
+        names=("ActivityTimeout", "heartbeat"),
+        workflow=activity_that_falls_silent,
+        args=(10,),
+        fakes={listen: listens_once},
+        records="ActivityScheduled ActivityStarted ActivityHeartbeat ActivityFailed",
+        result="gave no heartbeat for 30 s",
+        docs="| `heartbeat_timeout=` | longest time between two calls of `heartbeat(details)` |",
+        changed=Changed(
+            listens_to_another_station,
+            2,
+            'activity "listen" (0) with 10',
+            'activity "listen" (0) with 11',
+            "listen(station + 1)",
         ),
         cancelled=Cancelled(("ActivityCancelled",), 29),
     ),

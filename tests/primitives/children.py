@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aion_cli import ChildError, start_child, workflow
 from tests.primitives.shop import Tidying, bill, hangs
-from tests.primitives.stage import Cancelled, Changed, Primitive
+from tests.primitives.stage import Cancelled, Changed, NeverWaits, Primitive, Unchangeable
 
 
 @workflow
@@ -63,7 +65,79 @@ async def child_with_another_id() -> list[str]:
     return [await packing]
 
 
+@workflow(timeout=60)
+async def slow() -> str:
+    await asyncio.sleep(3600)
+    return "slept"
+
+
+@workflow
+async def child_with_a_time_limit() -> str:
+    async with Tidying():
+        try:
+            return await slow()
+        except ChildError as error:
+            return f"{error.type}: {error.message}"
+
+
+@workflow
+async def gives_up_a_child() -> str:
+    try:
+        async with asyncio.timeout(30):
+            return await slow()
+    except TimeoutError:
+        return "given up"
+
+
+@workflow
+async def naps(hours: int) -> str:
+    await asyncio.sleep(hours * 3600)
+    return f"slept {hours} h"
+
+
+@workflow
+async def children_left_behind() -> str:
+    await start_child(naps, 1, id="abandoned", parent_close="abandon")
+    await start_child(naps, 2, id="terminated", parent_close="terminate")
+    await start_child(naps, 3, id="cancelled")
+    return "gone"
+
+
+@workflow
+async def children_left_behind_otherwise() -> str:
+    await start_child(naps, 1, id="abandoned", parent_close="cancel")
+    await start_child(naps, 2, id="terminated", parent_close="abandon")
+    await start_child(naps, 3, id="cancelled", parent_close="terminate")
+    return "gone"
+
+
 PRIMITIVES = [
+    Primitive(
+        names=("workflow",),
+        workflow=child_with_a_time_limit,
+        records="ChildWorkflowStarted ChildWorkflowFailed",
+        result="WorkflowTimedOut: took longer than 60 s",
+        docs="limits a whole run (from its start or last reopen; then it ends as `timed_out`)",
+        changed=Changed(
+            gives_up_a_child,
+            2,
+            'child workflow "slow" (0) with null',
+            "timer (0) with 2026-01-01T00:00:30.000000Z",
+            "asyncio.timeout(30)",
+        ),
+        cancelled=Cancelled(("ChildCancelRequested",), 30),
+    ),
+    Primitive(
+        names=("start_child",),
+        workflow=children_left_behind,
+        records="ChildWorkflowStarted ChildWorkflowStarted ChildWorkflowStarted",
+        result="gone",
+        docs="`parent_close` is `cancel` (default), `terminate` or `abandon`.",
+        changed=Unchangeable(
+            "what becomes of an open child is for the code of today", but=children_left_behind_otherwise
+        ),
+        cancelled=NeverWaits("it goes on as soon as the child is recorded"),
+    ),
     Primitive(
         names=("workflow",),
         workflow=child,

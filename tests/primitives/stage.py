@@ -23,6 +23,8 @@ from tests.builders import raw
 
 AnyWorkflow = WorkflowDefinition[..., Any]
 Fakes = Mapping[Any, Callable[..., Any]]
+Ends = dict[str, tuple[str, Any]]
+"""How runs ended, by workflow id: the type of the last event, and what it holds."""
 
 RUN = "run"
 ROOT = Path(__file__).parents[2]
@@ -140,7 +142,7 @@ class Performance:
     @property
     def end(self) -> tuple[str, Any]:
         """How the run ended: the type of the event, and what it holds."""
-        return _end(self._world)
+        return self.ends[RUN]
 
     @property
     def histories(self) -> list[Sequence[Any]]:
@@ -152,13 +154,18 @@ class Performance:
         """The events of the run, over all histories that it continued in."""
         return self._world.ledger.events(RUN)
 
-    def crashes(self) -> Iterator[tuple[Cut, tuple[str, Any]]]:
-        """Crash the run at every moment at which that can happen, go on with it, and yield how it ended then."""
+    @property
+    def ends(self) -> Ends:
+        """How the run and its children ended."""
+        return _ends(self._world)
+
+    def crashes(self) -> Iterator[tuple[Cut, Ends]]:
+        """Crash everything at every moment at which that can happen, go on, and yield how all ended then."""
         for cut in self._world.ledger.cuts():
             found = self._world.crashed(cut)
             found.go()
             self._check_replays(found)
-            yield cut, _end(found)
+            yield cut, _ends(found)
 
     def replay(self) -> list[Replay]:
         """Replay every history with the code that made it; to be closed by whoever asks."""
@@ -188,13 +195,17 @@ def line_with(workflow: AnyWorkflow, text: str) -> str:
     return f"{PATHS.shorten(workflow.file)}:{number}"
 
 
-def _end(world: World) -> tuple[str, Any]:
-    match world.ledger.end_of(RUN):
+def _ends(world: World) -> Ends:
+    return {workflow_id: _end(world, workflow_id) for workflow_id in world.ledger.histories}
+
+
+def _end(world: World, workflow_id: str) -> tuple[str, Any]:
+    match world.ledger.end_of(workflow_id):
         case ev.WorkflowCompleted(result=result):
             return "WorkflowCompleted", msgspec.json.decode(result)
         case ev.WorkflowFailed(error=error):
             return "WorkflowFailed", f"{error.type}: {error.message}"
         case None:
-            return "open", [f"{wait.kind} {wait.name}" for wait in world.waiting.get(RUN, [])]
+            return "open", [f"{wait.kind} {wait.name}" for wait in world.waiting.get(workflow_id, [])]
         case end:
             return type(end).__name__, getattr(end, "reason", None)
