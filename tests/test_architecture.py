@@ -55,6 +55,8 @@ def test_every_floor_imports_only_floors_below_it(copy: Path) -> None:
         ("core/clock.py", "from aion_cli import runtime", "a floor imports only floors below it"),
         ("errors.py", "from aion_cli.core import clock", "a floor imports only floors below it"),
         ("core/events.py", "import rich", "the authoring API loads neither typer, rich nor filelock"),
+        ("cli/late.py", "from aion_cli import testing", "a floor imports only floors below it"),
+        ("testing/replays.py", "import pytest", "pytest is not needed to run anything"),
     ],
 )
 def test_a_planted_violation_is_found(copy: Path, module: str, planted: str, contract: str) -> None:
