@@ -26,7 +26,7 @@ class Recorder:
         self._store = store
         self._staged: list[ev.Event] = []
         self._recorded_at = store.head.recorded_at
-        self._failed = False
+        self._failure: BaseException | None = None
 
     @property
     def head_seq(self) -> int:
@@ -64,8 +64,8 @@ class Recorder:
         if self._staged:
             try:
                 self._store.append(self._staged, expected_seq=self._staged[0].seq - 1)
-            except BaseException:
-                self._failed = True
+            except BaseException as error:
+                self._failure = error
                 raise
             self._staged = []
         return self.head_seq
@@ -77,8 +77,11 @@ class Recorder:
         return stamped
 
     def _require_usable(self) -> None:
-        if self._failed:
-            raise StoreError("nothing more is recorded: an earlier write to the history failed", hint="run it again")
+        if self._failure is not None:
+            raise StoreError(
+                f"nothing more is recorded: an earlier write to the history failed: {self._failure}",
+                hint="run it again",
+            )
 
 
 def stamped_from_start(events: Sequence[ev.Event], recorded_at: str) -> list[Any]:
