@@ -24,7 +24,7 @@ class RunStatus(enum.StrEnum):
     """What becomes of a run next, or what became of it.
 
     running: an activity or a message to another run is under way, or would be if somebody worked on the run.
-    waiting: only timers, signals, children or people can move it.
+    waiting: only timers, signals, children or people can move it; the next attempt at an activity is a timer here.
     """
 
     RUNNING = "running"
@@ -230,17 +230,20 @@ class StatusFold:
         self._busy += _keeps_busy(ask)
 
     def _attempt(self, event: ev.ActivityStarted) -> None:
-        ask = self._asks.get(key.Activity(event.activity_id))
-        if ask is not None and not ask.ended_seq:
-            ask.kind, ask.deadline = WaitKind.ACTIVITY, None
+        self._turn(event.activity_id, WaitKind.ACTIVITY, None)
 
     def _fail(self, event: ev.ActivityFailed) -> None:
         if event.next_attempt_at is None:
             self._answer(event)
-            return
-        ask = self._asks.get(key.Activity(event.activity_id))
+        else:
+            self._turn(event.activity_id, WaitKind.RETRY, event.next_attempt_at)
+
+    def _turn(self, activity_id: int, kind: WaitKind, deadline: str | None) -> None:
+        ask = self._asks.get(key.Activity(activity_id))
         if ask is not None and not ask.ended_seq:
-            ask.kind, ask.deadline = WaitKind.RETRY, event.next_attempt_at
+            self._busy -= _keeps_busy(ask)
+            ask.kind, ask.deadline = kind, deadline
+            self._busy += _keeps_busy(ask)
 
     def _answer(self, event: ev.Event) -> None:
         of = key.key_of(event)
@@ -296,4 +299,4 @@ def summarise(events: Iterable[Any]) -> RunSummary:
 
 def _keeps_busy(ask: _Ask) -> bool:
     """Say whether somebody who works on the run has something to do for this now, or soon."""
-    return ask.kind in (WaitKind.ACTIVITY, WaitKind.RETRY, WaitKind.SEND)
+    return ask.kind in (WaitKind.ACTIVITY, WaitKind.SEND)

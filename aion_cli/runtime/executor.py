@@ -96,6 +96,10 @@ class LiveExecutor(Protocol):
         """Say whether an attempt of an activity is being made now, rather than waited for."""
         ...
 
+    def is_resting(self, stable_id: str) -> bool:
+        """Say whether an activity is between two attempts, and the next one is not due."""
+        ...
+
     async def run_activity(self, request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
         """Run an activity with its retries. A returned failure is final: it has no next_attempt_at."""
         ...
@@ -150,11 +154,15 @@ class OtherRuns(Protocol):
 
 
 class _Course(msgspec.Struct):
-    """An activity in the course of its attempts. heard: newest heartbeat details. attempting: one is being made now."""
+    """An activity in the course of its attempts.
+
+    heard: newest heartbeat details. attempting: one is being made now. resting: the next one is not due.
+    """
 
     log: AttemptLog
     heard: msgspec.Raw | None
     attempting: bool = False
+    resting: bool = False
 
 
 class InProcessExecutor:
@@ -182,6 +190,11 @@ class InProcessExecutor:
         course = self._courses.get(stable_id)
         return course is not None and course.attempting
 
+    def is_resting(self, stable_id: str) -> bool:
+        """Say whether an activity is between two attempts; see LiveExecutor."""
+        course = self._courses.get(stable_id)
+        return course is not None and course.resting
+
     async def run_activity(self, request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
         """Run an activity with its retries; see LiveExecutor."""
         self._courses[request.stable_id] = _Course(log, request.heartbeat)
@@ -195,7 +208,7 @@ class InProcessExecutor:
         attempt, failures, started, due = request.attempt, request.failures, request.started, request.due
         while True:
             if due is not None:
-                await self._clock.until(self._wakes_at(definition, request, due))
+                await self._rest(request.stable_id, self._wakes_at(definition, request, due))
             limit = self._limit(definition, request)
             if not started and not _is_over(limit):
                 await self._begin(definition, attempt, log)
@@ -215,6 +228,14 @@ class InProcessExecutor:
             await log.failed(attempt, outcome, due)
             attempt += 1
             started = False
+
+    async def _rest(self, stable_id: str, until_micros: int) -> None:
+        course = self._courses[stable_id]
+        course.resting = True
+        try:
+            await self._clock.until(until_micros)
+        finally:
+            course.resting = False
 
     async def _attempt(
         self, definition: ActivityDefinition[..., Any], request: ActivityRequest, attempt: int, limit: Limit | None

@@ -173,6 +173,7 @@ class LiveRun:
         self._stage_notes()
         self._commit()
         self._underway.repeat_cancellations(self._resolver)
+        self._loop.call_soon(self.check_quiet)
         if self._settings.timeout_s is not None:
             self._deadline = self._loop.create_task(self._time_out(self._settings.timeout_s))
 

@@ -22,7 +22,7 @@ _STATUS: dict[type[Any], RunStatus] = {
     ev.WorkflowTimedOut: RunStatus.TIMED_OUT,
     ev.WorkflowContinuedAsNew: RunStatus.CONTINUED,
 }
-_BUSY = (WaitKind.ACTIVITY, WaitKind.SEND, WaitKind.RETRY)
+_BUSY = (WaitKind.ACTIVITY, WaitKind.SEND)
 
 
 class RunEnd(msgspec.Struct, frozen=True):

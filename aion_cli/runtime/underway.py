@@ -73,12 +73,16 @@ class Underway:
             task.cancel()
 
     def only_waits(self, present: str) -> bool:
-        """Say whether all that runs waits: for timers that are not due at this instant, or in blocked children."""
+        """Say whether all that runs waits: for timers or attempts not due at this instant, or in blocked children."""
         if self._brief:
             return False
-        if not all(key in self._due_at or self._child_is_blocked(key) for key in self._tasks):
+        if not all(key in self._due_at or self._is_resting(key) or self._child_is_blocked(key) for key in self._tasks):
             return False
         return not self._due_at or min(self._due_at.values()) > present
+
+    def _is_resting(self, key: CorrelationKey) -> bool:
+        seq = self._activities.get(key)
+        return seq is not None and self._executor.is_resting(self._identity.stable_id(seq))
 
     def _child_is_blocked(self, key: CorrelationKey) -> bool:
         child = self._children.get(key)

@@ -79,7 +79,8 @@ def test_a_wait_for_a_condition_is_shown_with_its_line_until_it_holds(shop: Proj
 
 
 def test_each_of_several_waits_is_shown_an_activity_between_attempts_with_its_next_one(shop: Project) -> None:
-    ended = shop.aion("run", "everything", "--id", "r", "--until-blocked", "--max-wait", "5").document
+    ended = shop.aion("run", "everything", "--id", "r", "--until-blocked").document
+    assert ended["status"] == "waiting"
     assert [wait["kind"] for wait in ended["waiting"]] == ["retry", "child", "timer", "signal"]
     retry, child, timer, _ = ended["waiting"]
     assert retry["name"] == "charge"
@@ -88,6 +89,13 @@ def test_each_of_several_waits_is_shown_an_activity_between_attempts_with_its_ne
     assert shop.aion("result", "r").document == ended
     assert listed(shop, "r") == ended["waiting"]
     assert [wait["kind"] for wait in listed(shop, child["name"])] == ["signal"]
+
+
+def test_resume_does_not_wait_for_the_next_attempt_and_is_not_due_before_it(shop: Project) -> None:
+    first = shop.aion("run", "everything", "--id", "r", "--until-blocked").document
+    assert shop.aion("resume", "--due").stdout == ""
+    again = shop.aion("resume", "--all").document
+    assert (again["run"], again["waiting"]) == ("r", first["waiting"])
 
 
 def test_what_the_history_alone_tells_is_shown_where_that_is_asked_for(shop: Project) -> None:

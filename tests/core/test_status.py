@@ -76,7 +76,7 @@ def test_a_run_whose_activities_are_all_done_is_waiting() -> None:
 
 def test_an_activity_between_two_attempts_is_a_retry_with_its_next_attempt_as_deadline() -> None:
     run = summary(started(), scheduled(0), attempt(0), failed(0, next_attempt_at=at(50)))
-    assert run.status is RunStatus.RUNNING
+    assert run.status is RunStatus.WAITING
     assert run.waiting == [Waiting(WaitKind.RETRY, "charge", since=at(2), deadline=at(50))]
     again = summary(started(), scheduled(0), attempt(0), failed(0, next_attempt_at=at(50)), attempt(0, 2))
     assert again.waiting == [Waiting(WaitKind.ACTIVITY, "charge", since=at(2))]

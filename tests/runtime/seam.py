@@ -69,6 +69,7 @@ class NotingExecutor:
         self.rooms: int | None = None
         self.requests: list[ActivityRequest] = []
         self.attempting: set[str] = set()
+        self.resting: set[str] = set()
         self.child_outcomes: dict[str, asyncio.Future[ChildOutcome]] = {}
         self.blocked_children = False
         self.timers: dict[int, asyncio.Future[None]] = {}
@@ -90,6 +91,9 @@ class NotingExecutor:
 
     def is_attempting(self, stable_id: str) -> bool:
         return stable_id in self.attempting
+
+    def is_resting(self, stable_id: str) -> bool:
+        return stable_id in self.resting
 
     async def run_activity(self, request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
         ordinal = request.command.key.ordinal

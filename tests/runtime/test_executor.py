@@ -334,14 +334,17 @@ def test_what_is_being_attempted_is_known_and_what_waits_is_not() -> None:
             await asyncio.sleep(0)
         assert here.executor.is_attempting("r1/2")
         assert not here.executor.is_attempting("r1/3")
+        assert not here.executor.is_resting("r1/2")
         gate.set_result(None)
         for _ in range(5):
             await asyncio.sleep(0)
         assert here.attempts.log[-1].startswith("failed 1")
         assert not here.executor.is_attempting("r1/2")
+        assert here.executor.is_resting("r1/2")
         running.cancel()
         await asyncio.wait([running])
         assert not here.executor.is_attempting("r1/2")
+        assert not here.executor.is_resting("r1/2")
 
     in_time(scenario)
 

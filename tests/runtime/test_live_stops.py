@@ -14,6 +14,7 @@ from aion_cli.runtime.inbox import Message
 from tests.builders import (
     at,
     completed,
+    failed,
     failure,
     raw,
     scheduled,
@@ -184,7 +185,41 @@ def test_a_run_that_waits_only_for_signals_and_timers_is_blocked() -> None:
     live(scenario)
 
 
-def test_a_run_with_an_activity_in_flight_or_in_backoff_is_not_blocked() -> None:
+def test_a_run_whose_activity_is_between_two_attempts_is_blocked() -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"), settings=RunSettings(stop_when_blocked=True))
+
+        async def waits_in_backoff(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
+            await log.failed(request.attempt, failure(), at(5000))
+            here.executor.attempting.discard(request.stable_id)
+            here.executor.resting.add(request.stable_id)
+            return await asyncio.get_running_loop().create_future()
+
+        here.executor.outcomes["charge"] = waits_in_backoff
+        task = await here.begin()
+        assert await asyncio.wait_for(task, 10) == Suspended(SuspendReason.BLOCKED)
+
+    live(scenario)
+
+
+def test_a_run_that_is_gone_on_with_between_two_attempts_is_blocked() -> None:
+    async def scenario() -> None:
+        recorded = [started("A1"), scheduled(0, "charge", "A1"), failed(0, again_at=at(5000))]
+        here = Live(order, *recorded, settings=RunSettings(stop_when_blocked=True))
+
+        async def waits_in_backoff(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
+            del log
+            here.executor.attempting.discard(request.stable_id)
+            here.executor.resting.add(request.stable_id)
+            return await asyncio.get_running_loop().create_future()
+
+        here.executor.outcomes["charge"] = waits_in_backoff
+        assert await asyncio.wait_for(await here.begin(), 10) == Suspended(SuspendReason.BLOCKED)
+
+    live(scenario)
+
+
+def test_a_run_with_an_activity_in_flight_is_not_blocked() -> None:
     async def scenario() -> None:
         here = Live(order, started("A1"), settings=RunSettings(stop_when_blocked=True))
         here.executor.hold = True
