@@ -25,7 +25,7 @@ from tests.primitives.shop import PATIENCE_S, Tidying, bill, charge, hangs
 from tests.primitives.stage import Cancelled, Changed, Primitive
 
 _REAL_S = 0.02
-"""When a run is cancelled whose activity really runs: then a moment takes a moment."""
+"""When a run is cancelled whose activity is another process, begun or not: then a moment takes a moment."""
 
 # --- where an activity runs
 
@@ -279,7 +279,7 @@ PRIMITIVES = [
             bills_instead, 2, 'activity "charge" (0) with "A1"', 'activity "bill" (0) with "A1"', "bill(sku)"
         ),
         cancelled=Cancelled(
-            ("ActivityCancelled",), _REAL_S, args=("slow",), told=("charge slow", "charge was told to end")
+            ("ActivityCancelled",), None, args=("slow",), told=("charge slow", "charge was told to end")
         ),
     ),
     Primitive(
@@ -292,7 +292,7 @@ PRIMITIVES = [
         changed=Changed(
             bills_something_else, 2, 'activity "bill" (0) with "A1"', 'activity "bill" (0) with "A1!"', "bill(sku"
         ),
-        cancelled=Cancelled(("ActivityCancelled",), _REAL_S, args=("slow",), told=("bill slow", "bill was cancelled")),
+        cancelled=Cancelled(("ActivityCancelled",), None, args=("slow",), told=("bill slow", "bill was cancelled")),
     ),
     Primitive(
         names=("activity",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +19,18 @@ PATIENCE_S = 5
 did: list[str] = []
 """What activities did in this process, in order."""
 
+
+class Bell:
+    """Rung by what is slow, from whatever thread it is in, as soon as it has begun."""
+
+    on_ring: Callable[[], object] = staticmethod(lambda: None)
+
+    def ring(self) -> None:
+        self.on_ring()
+
+
+bell = Bell()
+
 approval = Signal("approval", bool)
 note = Signal("note", str)
 
@@ -27,6 +40,7 @@ def charge(sku: str) -> str:
     """In a thread. "slow" ends only when it is told to."""
     did.append(f"charge {sku}")
     if sku == "slow":
+        bell.ring()
         _until_told_to_end()
     return f"receipt of {sku}, in the main thread: {threading.current_thread() is threading.main_thread()}"
 
@@ -44,6 +58,7 @@ async def bill(sku: str) -> str:
     """On the process's event loop. "slow" ends only when it is cancelled."""
     did.append(f"bill {sku}")
     if sku == "slow":
+        bell.ring()
         try:
             await asyncio.sleep(PATIENCE_S)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +16,13 @@ from aion_cli.core import events as ev
 from aion_cli.core.cursor import HistoryCursor
 from aion_cli.core.replay import Replay
 from aion_cli.core.source import SourcePaths
+from aion_cli.errors import WrongStateError
 from aion_cli.testing.fakes import fakes_by_name
 from aion_cli.testing.ledger import Cut
 from aion_cli.testing.loop import START, SkippingLoop
 from aion_cli.testing.world import World
 from tests.builders import raw
+from tests.primitives.shop import bell
 
 AnyWorkflow = WorkflowDefinition[..., Any]
 Fakes = Mapping[Any, Callable[..., Any]]
@@ -71,13 +74,14 @@ class Unchangeable(NamedTuple):
 class Cancelled:
     """How it waits, and what becomes of that when the run is cancelled.
 
-    after_s: when. args, fakes, messages: of a run in which it does not go on by itself.
+    after_s: when; None: as soon as `shop.bell` rings. args, fakes, messages: of a run in which it does not go on by
+    itself.
     withdraws: names of the events that are recorded because of the cancellation, before the workflow's own cleanup.
     told: what the running functions noted when they were cancelled.
     """
 
     withdraws: tuple[str, ...] = ()
-    after_s: float = 60
+    after_s: float | None = 60
     args: tuple[Any, ...] = ()
     fakes: Fakes = field(default_factory=dict[Any, Callable[..., Any]])
     messages: tuple[Message, ...] = ()
@@ -122,7 +126,8 @@ class Performance:
     def __init__(
         self, loop: SkippingLoop, workflow: AnyWorkflow, args: Sequence[Any], fakes: Fakes, messages: Sequence[Message]
     ) -> None:
-        self._world = World(loop, fakes_by_name(fakes), paths=PATHS)
+        self._world = self._acting = World(loop, fakes_by_name(fakes), paths=PATHS)
+        bell.on_ring = lambda: loop.call_soon_threadsafe(self._cancel_now)
         self._world.start(workflow, RUN, workflow.signature.encode_call(*args))
         for message in messages:
             self._world.send_at(START + round(message.after_s * 1_000_000), RUN, message.event)
@@ -136,8 +141,12 @@ class Performance:
     def cancelled(cls, loop: SkippingLoop, primitive: Primitive, way: Cancelled) -> Performance:
         """The same, but it is cancelled while it waits."""
         fakes = {**primitive.fakes, **way.fakes}
-        messages = (*way.messages, cancels(way.after_s))
+        messages = way.messages if way.after_s is None else (*way.messages, cancels(way.after_s))
         return cls(loop, primitive.workflow, way.args or primitive.args, fakes, messages)
+
+    def _cancel_now(self) -> None:
+        with contextlib.suppress(WrongStateError):
+            self._acting.ledger.deliver(RUN, cancels(0).event)
 
     @property
     def end(self) -> tuple[str, Any]:
@@ -162,7 +171,7 @@ class Performance:
     def crashes(self) -> Iterator[tuple[Cut, Ends]]:
         """Crash everything at every moment at which that can happen, go on, and yield how all ended then."""
         for cut in self._world.ledger.cuts():
-            found = self._world.crashed(cut)
+            found = self._acting = self._world.crashed(cut)
             found.go()
             self._check_replays(found)
             yield cut, _ends(found)
