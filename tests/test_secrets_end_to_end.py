@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import time
 from pathlib import Path
 
@@ -359,6 +360,37 @@ def test_a_replay_looks_at_no_secret(project: Project) -> None:
     path.unlink()
     os.mkfifo(path)  # who opens it to read waits for ever
     assert project.aion("replay", "r").code == 0
+
+
+def test_the_last_words_of_a_process_that_hangs_get_out(project: Project) -> None:
+    project.write(
+        """
+        import time
+        from aion_cli import Secret
+
+        @activity
+        async def hangs(secret: Secret):
+            print("got", secret.reveal(), flush=True)
+            while True:
+                try:
+                    time.sleep(60)
+                except BaseException:
+                    pass
+
+        @workflow
+        async def stuck(secret: Secret):
+            await hangs(secret)
+    """,
+        "workflows/stuck.py",
+    )
+    line = ["run", "stuck", "--id", "r", "--input", '"env:DB_PASSWORD"', "--grace", "0.1"]
+    with project.start(*line, environ=ENVIRON) as running:
+        running.until_stderr_says("got ***")
+        running.signal(signal.SIGTERM)
+        done = running.end()
+    assert done.code == 143
+    assert "go on with: aion run" in done.stderr.splitlines()[-1]
+    assert traces_in(done.stderr) == []
 
 
 @pytest.mark.parametrize("kind", [ValueError, StoreError])

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from aion_cli.api import process_groups
+from aion_cli.runtime.masked_output import drain_masked_output
 
 _LAST_WORDS_S = 0.5
 _LOOK_EVERY_S = 0.05
@@ -70,6 +71,7 @@ def leave_now(code: int, last_words: Callable[[], None]) -> None:
     talker = threading.Thread(target=last_words, daemon=True)
     talker.start()
     talker.join(_LAST_WORDS_S)
+    drain_masked_output(_LAST_WORDS_S)
     process_groups.kill_all()
     os._exit(code)
 

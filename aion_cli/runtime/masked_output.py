@@ -12,12 +12,14 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from aion_cli.api.masking import masks
 
 _CHUNK = 64 << 10
+_LOOK_EVERY_S = 0.002
 
 
 class MaskedOutput:
@@ -33,6 +35,7 @@ class MaskedOutput:
         self._stop, self._stopper = os.pipe()
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._held = ""
+        self._is_copying = threading.Lock()
         self._thread = threading.Thread(target=self._copy, name="aion-masked-output", daemon=True)
         self._thread.start()
 
@@ -46,16 +49,30 @@ class MaskedOutput:
         for fd in (self._stop, *self._kept.values()):
             os.close(fd)
 
+    def drain(self, timeout_s: float) -> None:
+        """Return when all that was printed so far has been copied, or after that time: this process is about to end."""
+        give_up_at = time.monotonic() + timeout_s
+        while time.monotonic() < give_up_at and self._is_behind():
+            time.sleep(_LOOK_EVERY_S)
+
+    def _is_behind(self) -> bool:
+        with suppress(OSError, ValueError):  # it has been closed meanwhile
+            # In this order: what is not there any more is being copied, or has been.
+            return bool(select.select([self._source], [], [], 0)[0]) or self._is_copying.locked()
+        return False
+
     def _copy(self) -> None:
         while True:
             ready, _, _ = select.select([self._source, self._stop], [], [])
             if self._source not in ready:  # told to stop, and what was printed before that is copied
                 self._leave_to_nobody()
                 break
-            chunk = os.read(self._source, _CHUNK)
+            with self._is_copying:
+                chunk = os.read(self._source, _CHUNK)
+                if chunk:
+                    self._take(self._decoder.decode(chunk))
             if not chunk:
                 break
-            self._take(self._decoder.decode(chunk))
         os.close(self._source)
         self._put(self._held + self._decoder.decode(b"", final=True))
 
@@ -84,19 +101,27 @@ def _flush() -> None:
             stream.flush()
 
 
+_outputs: list[MaskedOutput] = []
+
+
+def drain_masked_output(timeout_s: float) -> None:
+    """Let what was printed so far get out, waiting no longer than that; without revealed secrets it is out already."""
+    for output in list(_outputs):
+        output.drain(timeout_s)
+
+
 @contextmanager
 def secrets_kept_from_output() -> Generator[None]:
     """Mask all that is printed, from the first secret on that is known; without one nothing is in the way."""
-    outputs: list[MaskedOutput] = []
 
     def begin() -> None:
         with suppress(OSError):  # a process without stderr
-            outputs.append(MaskedOutput())
+            _outputs.append(MaskedOutput())
 
     masks.on_first(begin)
     try:
         yield
     finally:
         masks.on_first(None)
-        for output in outputs:
-            output.close()
+        while _outputs:
+            _outputs.pop().close()
