@@ -169,7 +169,7 @@ MUTATIONS = [
         "receipt = await charge(sku)\n    await reserve(sku)",
         "receipt, _ = await asyncio.gather(charge(sku), reserve(sku))",
         4,
-        "outcome of activity (0)",
+        'outcome of activity "charge" (0)',
         RESERVE,
         "asyncio.gather",
     ),

@@ -19,7 +19,7 @@ from aion_cli.core.execution import Execution, Program
 from aion_cli.core.pending import UndecodableResultError
 from aion_cli.core.resolver import Resolver, awaited_step
 from aion_cli.core.source import SourcePaths
-from aion_cli.errors import HistoryShapeError, NonDeterminismError, PayloadError
+from aion_cli.errors import HistoryShapeError, NonDeterminismError, PayloadError, Step
 
 Observer = Callable[[ev.Event, cmd.AnyCommand | None], None]
 """Told of every event as it is passed, and of the command it was matched with, if any."""
@@ -168,12 +168,15 @@ class Replay:
 
     def _not_asked_for(self, event: ev.Event) -> NonDeterminismError:
         """The code yielded without asking for what comes next: name what it waits for instead, if anything."""
-        waits = self.execution.waits()
-        if not waits:
-            return self.resolver.divergence(event, None, self.execution.where())
-        command = waits[-1].command
-        divergence = self.resolver.divergence(event, None, command.source or self.execution.where())
-        divergence.requested = awaited_step(command)
+        waits, conditions = self.execution.waits(), self.execution.conditions.waiting()
+        divergence = self.resolver.divergence(event, None, self.execution.where())
+        if waits:
+            command = waits[-1].command
+            divergence.source = command.source or divergence.source
+            divergence.requested = self.resolver.named(awaited_step(command), command.key)
+        elif conditions:
+            divergence.source = conditions[-1].where or divergence.source
+            divergence.requested = Step("wait for condition")
         return divergence
 
     def _does_not_fit(

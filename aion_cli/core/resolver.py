@@ -42,6 +42,7 @@ class Resolver:
         self._code_changed = code_changed
         self._cursor = cursor
         self._begun: dict[correlation.CorrelationKey, cmd.ResumeLive] = {}
+        self._answered: cmd.ResumeLive | None = None
         self._lasting: dict[correlation.CorrelationKey, cmd.SpawnChild | cmd.SendSignal] = {}
         self._answers: dict[correlation.CorrelationKey, ev.Event] = {}
         self._signals: dict[str, list[ev.Event]] = {}
@@ -79,7 +80,7 @@ class Resolver:
         """Note that what an executor event answers is no longer half done."""
         key = correlation.key_of(event)
         if key is not None:
-            self._begun.pop(key, None)
+            self._answered = self._begun.pop(key, None)
             self._lasting.pop(key, None)
 
     def observe_progress(self, event: ev.Event) -> None:
@@ -153,12 +154,20 @@ class Resolver:
         return NonDeterminismError(
             workflow_id=self.workflow_id,
             seq=recorded.seq,
-            recorded=there,
-            requested=here,
+            recorded=self.named(there, correlation.key_of(recorded)),
+            requested=here if here is None or command is None else self.named(here, command.key),
             source=source,
             last_match=self._cursor.last_match,
             code_changed=self._code_changed,
         )
+
+    def named(self, step: Step, key: correlation.CorrelationKey | None) -> Step:
+        """Say of which activity or child a step is the outcome, the cancellation or the wait, if it is recorded."""
+        half_done = None if key is None else self._begun.get(key, self._answered)
+        begun = half_done.begun if half_done is not None else None
+        if step.name or begun is None or correlation.key_of(begun) != key:
+            return step
+        return step._replace(name=recorded_step(begun).name)
 
 
 def matches(command: cmd.AnyCommand, recorded: ev.Event) -> bool:
@@ -317,5 +326,11 @@ def recorded_step(event: ev.Event) -> Step:  # noqa: C901 - one flat case an eve
             return Step("outcome of activity", "", str(event.activity_id))
         case ev.TimerFired():
             return Step("firing of timer", "", str(event.timer_id))
+        case ev.ChildWorkflowCompleted() | ev.ChildWorkflowFailed() | ev.ChildWorkflowCancelled():
+            return Step("outcome of child workflow", "", str(event.ordinal))
+        case ev.SignalSent() | ev.SignalSendFailed():
+            return Step("outcome of signal", "", str(event.ordinal))
+        case ev.WorkflowStarted():
+            return Step("start of workflow", event.workflow_type, "", _text(event.input))
         case _:
             return Step(type(event).__name__)

@@ -145,7 +145,7 @@ async def goes_on_at_the_end() -> str:
     ("changed", "seq", "recorded", "requested"),
     [
         (asks_for_less, 2, 'activity "charge" (0) with "A1"', 'wait for signal "go" (0)'),
-        (asks_for_more, 3, "outcome of activity (0)", 'activity "bill" (1) with "A1"'),
+        (asks_for_more, 3, 'outcome of activity "charge" (0)', 'activity "bill" (1) with "A1"'),
         (ends_early, 4, f"timer (0) with {at(62)}", 'completion with "r1"'),
         (goes_on_at_the_end, 6, 'completion with "r1"', 'activity "bill" (1) with "r1"'),
     ],

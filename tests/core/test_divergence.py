@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aion_cli import ContinueAsNew, activity, send_signal, workflow
+from aion_cli import ContinueAsNew, activity, send_signal, wait_until, workflow
 from aion_cli.core import events as ev
 from aion_cli.errors import Step
 from tests.builders import (
@@ -112,7 +112,7 @@ def test_a_command_more_than_was_recorded_is_noticed_as_soon_as_the_code_yields(
 
     # The history goes on with the answer: sequential code has become parallel.
     error = divergence(one_more, history(*WHOLE[:4]))
-    assert (error.seq, error.recorded) == (4, Step("outcome of activity", "", "0"))
+    assert (error.seq, error.recorded) == (4, Step("outcome of activity", "charge", "0"))
     assert error.requested == Step("activity", "bill", "1", '"A1"')
 
 
@@ -121,8 +121,8 @@ def test_a_command_more_than_was_recorded_is_noticed_as_soon_as_the_code_yields(
     [
         (failed(0), "outcome of activity"),
         (fired(0), "firing of timer"),
-        (child_completed(0, "r"), "ChildWorkflowCompleted"),
-        (sent(0), "SignalSent"),
+        (child_completed(0, "r"), "outcome of child workflow"),
+        (sent(0), "outcome of signal"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -240,6 +240,29 @@ def test_a_withdrawal_that_is_missing_or_extra() -> None:
     assert divergence(takes_its_time, history(*later)).recorded == Step("cancellation of timer", "", "0")
 
 
+def test_what_is_recorded_of_a_child_or_a_send_is_named_by_what_it_is_about() -> None:
+    @workflow
+    async def asks_for_more() -> None:
+        await asyncio.gather(ship("A1"), send_signal("order-2", go, 1), bill("new"))
+
+    begun = [started(), child(0, "ship", "A1"), send(0, "order-2", "go", 1)]
+    assert str(divergence(asks_for_more, history(*begun, child_completed(0, "r"))).recorded) == (
+        'outcome of child workflow "ship" (0)'
+    )
+    assert str(divergence(asks_for_more, history(*begun, sent(0))).recorded) == (
+        'outcome of signal "go to order-2" (0)'
+    )
+
+
+def test_code_that_only_waits_for_a_condition_is_named_by_the_line_that_does() -> None:
+    @workflow
+    async def waits(sku: str) -> None:
+        await wait_until(lambda: not sku)
+
+    error = divergence(waits, history(*WHOLE))
+    assert (error.requested, error.source) == (Step("wait for condition"), line_of(waits.fn, 2))
+
+
 def test_a_divergence_is_raised_outside_of_the_code_so_that_nothing_there_can_swallow_it() -> None:
     swallowed: list[BaseException] = []
 
@@ -288,7 +311,7 @@ def test_a_recorded_result_that_no_longer_fits_its_type() -> None:
 
 def test_a_recorded_input_that_no_longer_fits_its_type() -> None:
     error = divergence(order, history(started(5)))
-    assert error.seq == 1
+    assert (error.seq, str(error.recorded)) == (1, 'start of workflow "order" with 5')
     assert "Expected `str`, got `int`" in error.hint
 
 

@@ -211,7 +211,7 @@ def test_sequential_code_that_became_parallel() -> None:
         )
         return results[1]
 
-    assert told(mutated, *SHIPPED) == (3, Step("outcome of activity", "", "0"), SHIP, "+3")
+    assert told(mutated, *SHIPPED) == (3, Step("outcome of activity", "charge", "0"), SHIP, "+3")
 
 
 def test_parallel_code_that_became_sequential() -> None:
@@ -302,7 +302,7 @@ def test_a_cancellation_that_the_code_no_longer_asks_for() -> None:
         return await charging
 
     events = (started(5), scheduled(0, "charge", 5), signal("go", 1), activity_cancelled(0), ended("gone"))
-    recorded = Step("cancellation of activity", "", "0")
+    recorded = Step("cancellation of activity", "charge", "0")
     assert told(mutated, *events) == (4, recorded, Step("wait for activity", "charge", "0"), "+1")
 
 
@@ -324,7 +324,7 @@ def test_a_message_may_stand_between_a_command_and_its_event_and_an_answer_may_n
     asked = (started(5), scheduled(0, "charge", 5))
     replayed(two, history(*asked, signal("go", 1), scheduled(1, "ship", "r1")))
     error = divergence(two, history(*asked, completed(0, "r1"), scheduled(1, "ship", "r1")))
-    assert (error.seq, error.recorded, error.requested) == (3, Step("outcome of activity", "", "0"), SHIP)
+    assert (error.seq, error.recorded, error.requested) == (3, Step("outcome of activity", "charge", "0"), SHIP)
 
 
 class Old(msgspec.Struct):

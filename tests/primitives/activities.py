@@ -450,7 +450,7 @@ PRIMITIVES = [
         changed=Changed(
             three_at_a_time,
             6,
-            "outcome of activity (0)",
+            'outcome of activity "bill" (0)',
             'activity "bill" (2) with "C3"',
             "map_activities",
         ),

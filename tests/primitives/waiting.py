@@ -261,7 +261,7 @@ PRIMITIVES = [
         records="ActivityScheduled ActivityStarted ActivityCompleted",
         result=["bill of A1"],
         docs="`await wait_until(lambda: state.ready)` waits for what updates and other tasks change.",
-        changed=Changed(waits_for_more, 5, 'completion with ["bill of A1"]', "nothing", "await wait_until"),
+        changed=Changed(waits_for_more, 5, 'completion with ["bill of A1"]', "wait for condition", "await wait_until"),
         cancelled=Cancelled(fakes={bill: hangs}),
     ),
     Primitive(
@@ -319,7 +319,11 @@ PRIMITIVES = [
         result="['B2'], not ['A1']",
         docs="`asyncio.gather`, `TaskGroup`, `wait`, `as_completed`, `Queue`, `Event`, `Lock` work as always",
         changed=Changed(
-            all_of_several, 7, "cancellation of activity (0)", 'wait for activity "bill" (0)', "create_task(bill(sku)"
+            all_of_several,
+            7,
+            'cancellation of activity "bill" (0)',
+            'wait for activity "bill" (0)',
+            "create_task(bill(sku)",
         ),
         cancelled=Cancelled(("ActivityCancelled", "ActivityCancelled"), 15),
     ),
@@ -335,7 +339,7 @@ PRIMITIVES = [
         changed=Changed(
             those_that_complete_are_charged,
             7,
-            "outcome of activity (0)",
+            'outcome of activity "bill" (0)',
             'activity "charge" (2) with "bill of B2"',
             "charge(await each)",
         ),
