@@ -248,6 +248,16 @@ class JsonlStore:
                 self._files.truncate(self._fd, self._head.size, self.path)
             raise
 
+    def settle(self) -> None:
+        """Bring to the disk what an append has not, because of its durability. Raises StoreError, as an append does."""
+        if self._durability is Durability.FULL or self._refusal:
+            return
+        try:
+            self._files.sync(self._fd, self.path)
+        except BaseException:
+            self._refusal = "its bytes could not be brought to the disk"
+            raise
+
     def read(self) -> Iterator[Any]:
         """Yield the history; see EventStore. Raises as reading.HistoryReader does."""
         return iter(HistoryReader(self.path, self._files, self._head.size))

@@ -45,10 +45,15 @@ class Mailbox(Protocol):
 
 
 class InboxMailbox:
-    """A mailbox over an inbox directory."""
+    """A mailbox over an inbox directory.
 
-    def __init__(self, inbox: Inbox) -> None:
+    settle: brings the history to the disk. A message is there, whatever durability the owner chose: its sender was told
+    so. It is not removed before the history that holds it is there, too.
+    """
+
+    def __init__(self, inbox: Inbox, settle: Callable[[], None]) -> None:
         self._inbox = inbox
+        self._settle = settle
         self._bell: Doorbell | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._on_message: Callable[[], None] = _nobody
@@ -81,6 +86,7 @@ class InboxMailbox:
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove messages that the history holds; see Mailbox."""
+        self._settle()
         self._inbox.remove(names)
 
     def locked(self) -> AbstractContextManager[None]:

@@ -229,7 +229,7 @@ class Runner:
     ) -> RunEnd:
         shop, started = self._shop, replay.execution.started
         inbox = Inbox(shop.folder, started.workflow_id)
-        mailbox = InboxMailbox(inbox)
+        mailbox = InboxMailbox(inbox, store.settle)
         live = LiveRun(
             replay,
             boundary,

@@ -181,6 +181,22 @@ def test_durability_process_leaves_the_sync_out(tmp_path: Path) -> None:
     assert calls.log == ["write"]
 
 
+def test_what_an_append_left_out_can_be_made_up_for_once(tmp_path: Path) -> None:
+    calls = Failing()
+    create(tmp_path / "a.jsonl", [started("a")]).close()
+    store = JsonlStore.open_to_write(tmp_path / "a.jsonl", Files(calls), Durability.PROCESS)
+    store.append([stamp(scheduled(0), 2)], 1)
+    calls.log.clear()
+    store.settle()
+    assert calls.log == ["fdatasync"]
+    calls.fail_at = 1
+    with pytest.raises(StoreError, match="sync"):
+        store.settle()
+    with pytest.raises(StoreError, match="could not be brought to the disk"):
+        store.append([stamp(completed(0), 3)], 2)
+    assert calls.log == ["fdatasync", "fdatasync"]
+
+
 def test_a_blob_is_on_the_disk_before_the_line_that_names_it(tmp_path: Path) -> None:
     calls = Failing()
     store = create(tmp_path / "a.jsonl", [started("a")], files=Files(calls))

@@ -6,14 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from aion_cli import Signal, workflow
 from aion_cli.runtime import mailbox as module
 from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.inbox import Inbox
+from aion_cli.runtime.journal import Durability
 from aion_cli.runtime.mailbox import InboxMailbox
 from tests.builders import signal, started
+from tests.runs import Place
 from tests.runtime.shop import Shop
+from tests.storage import Unsynced
 
 
 @pytest.fixture
@@ -27,7 +32,7 @@ class Listening:
     """A mailbox that counts what it notices."""
 
     def __init__(self, folder: HistoriesFolder) -> None:
-        self.mailbox = InboxMailbox(Inbox(folder, "order-1"))
+        self.mailbox = InboxMailbox(Inbox(folder, "order-1"), nothing_to_settle)
         self.looks = 0
 
     def look(self) -> None:
@@ -36,6 +41,10 @@ class Listening:
     async def until(self, looks: int) -> None:
         while self.looks < looks:
             await asyncio.sleep(0.001)
+
+
+def nothing_to_settle() -> None:
+    """What a history is where each append is synced."""
 
 
 def no_doorbell(inbox: Inbox) -> None:
@@ -160,3 +169,42 @@ def test_while_it_is_locked_nothing_is_accepted_and_it_can_be_listed(folder: His
         assert len(here.mailbox.list()) == 1
 
     run(scenario)
+
+
+class Steps(Unsynced):
+    """Calls on files that are only noted: what is written, brought to the disk, and removed from the inbox."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        self.log.append("write")
+        return super().write(fd, data)
+
+    def fdatasync(self, fd: int) -> None:
+        self.log.append("sync")
+
+    def unlink(self, path: Path) -> None:
+        if path.suffix == ".json":
+            self.log.append("remove")
+        super().unlink(path)
+
+
+@pytest.mark.parametrize("durability", Durability)
+def test_a_message_is_not_removed_before_the_history_that_holds_it_is_on_the_disk(
+    tmp_path: Path, durability: Durability
+) -> None:
+    @workflow
+    async def order() -> int:
+        return await Signal("go", int).receive()
+
+    calls = Steps()
+    place = Place(tmp_path / "histories", calls=calls, stop_when_blocked=True)
+    place.shop = msgspec.structs.replace(place.shop, durability=durability)
+    assert place.run(order).closed_by is None
+    Inbox(place.folder, "order-1").accept(signal("go", 5), chosen_id=False)
+    assert place.run(order).closed_by is not None
+    at = calls.log.index("remove")
+    assert calls.log[at - 2 : at] == ["write", "sync"]
+    last_syncs = calls.log[at:].count("sync")
+    assert last_syncs == (1 if durability is Durability.FULL else 0)
