@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any, Protocol
@@ -86,6 +86,8 @@ class Execution:
         self._last_line = ""
         self._loop = WorkflowLoop(self)
         self._loop.execution = self
+        self._loop.on_unhandled = self._tell_of_lost_error
+        self.on_lost_error: Callable[[str], None] = _nobody_listens
         self._commands = OpenCommands(self._loop)
         self.signals = SignalBuffers(self)
         self.handlers = Handlers(self)
@@ -254,6 +256,17 @@ class Execution:
         if self.phase is not Phase.RUNNING:
             self._loop.refuse()
 
+    def _tell_of_lost_error(self, context: dict[str, Any]) -> None:
+        """An error of a task that nobody awaits changes nothing, as in asyncio; and as there, somebody is told."""
+        error = context.get("exception")
+        if self.replaying or not isinstance(error, BaseException):
+            return
+        task = context.get("future") or context.get("task")
+        what = f"task {task.get_name()}" if isinstance(task, asyncio.Task) else "something that nobody awaits"
+        failure, place = failure_of(error, self.paths), self.paths.raised_at(error) or self.where()
+        said = f"{failure.type}: {failure.message}" if failure.message else failure.type
+        self.on_lost_error(f"{what} failed, and nobody asked for its outcome: {said} at {place}")
+
     @property
     def is_over(self) -> bool:
         """Whether the code has ended, or was closed."""
@@ -395,6 +408,10 @@ class Execution:
     def cancel_timer(self, timer_id: int) -> None:
         """Withdraw a timer."""
         self._commands.withdraw(key.Timer(timer_id), cmd.CancelTimer)
+
+
+def _nobody_listens(text: str) -> None:
+    """Nobody wants to know of errors that code has lost."""
 
 
 _CHILD_CANCELLED = ev.Failure(

@@ -14,6 +14,9 @@ import msgspec
 
 from aion_cli.core import events as ev
 from aion_cli.core.source import Site
+from aion_cli.errors import ContinueAsNew, UsageError
+
+_CANNOT_CONTINUE = "an update cannot continue its run as new; let it change what the workflow waits for, which can"
 
 
 class QueryHandler(Protocol):
@@ -108,7 +111,11 @@ class Handlers:
             self._unanswered.pop(event.update_id)
             self._host.fail_update(event.update_id, error, handler.site)
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is the answer to its sender
+        except ContinueAsNew:
+            self._unanswered.pop(event.update_id)
+            self._host.fail_update(event.update_id, UsageError(_CANNOT_CONTINUE), handler.site)
+        # SystemExit is no Exception, and ends nothing but this task.
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is the answer to its sender
             self._unanswered.pop(event.update_id)
             self._host.fail_update(event.update_id, error, handler.site)
         else:

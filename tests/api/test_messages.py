@@ -9,7 +9,7 @@ from typing import cast
 import msgspec
 import pytest
 
-from aion_cli import activity, query, update, wait_until, workflow
+from aion_cli import ContinueAsNew, activity, query, update, wait_until, workflow
 from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind
@@ -100,6 +100,32 @@ def asked(workflow_: AnyWorkflow, events: Sequence[ev.Event], name: str, args: o
 def test_an_update_is_answered_in_the_step_in_which_its_handler_returns() -> None:
     boundary = replayed(cart, history(started(3), requested("u1", "add", "apple")))
     assert answers(boundary) == {"u1": 1}
+
+
+@workflow
+async def offers_ways_out() -> None:
+    @update
+    async def go_on() -> None:
+        raise ContinueAsNew()
+
+    @update
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    await wait_until(lambda: False)
+
+
+def test_an_update_that_tries_to_end_its_run_has_failed_and_is_answered() -> None:
+    boundary = replayed(
+        offers_ways_out, history(started(), requested("u1", "go_on", None), requested("u2", "leave", None))
+    )
+    assert answers(boundary) == {
+        "u1": (
+            ErrorKind.ERROR,
+            "an update cannot continue its run as new; let it change what the workflow waits for, which can",
+        ),
+        "u2": (ErrorKind.ERROR, "3"),
+    }
 
 
 def test_a_recorded_answer_is_matched_and_changes_the_state_again() -> None:
