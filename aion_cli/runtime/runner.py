@@ -200,6 +200,7 @@ class Runner:
             report_torn_tail(store, shop.notice)
             known = _KnownMessages(location.workflow_id, shop.past_listener)
             replay = shop.open_replay(location, definition)
+            replay.execution.on_lost_error = lambda text: shop.notice(f"{location.workflow_id}: {text}")
             try:
                 # The first step of the code that is new is the last one of the replay.
                 with Watchdog(replay.execution, shop.paths, shop.notice, shop.watchdog_s):
