@@ -53,7 +53,7 @@ class Changed(NamedTuple):
     """Code that was changed under the recorded history, and what is to be said about it.
 
     seq: of the event where the two part. recorded, requested: what the two want there; "nothing" if code only waits.
-    line: a text of the line that is named.
+    line: a text of the line that is named. within: the function that has it, unless it is the workflow.
     """
 
     workflow: AnyWorkflow
@@ -61,6 +61,14 @@ class Changed(NamedTuple):
     recorded: str
     requested: str
     line: str
+    within: Callable[..., object] | None = None
+
+    @property
+    def place(self) -> str:
+        """The one line that is named, as "file:line"."""
+        lines, first = inspect.getsourcelines(self.within or self.workflow.fn)
+        (number,) = [number for number, line in enumerate(lines, first) if self.line in line]
+        return f"{PATHS.shorten(self.workflow.file)}:{number}"
 
 
 class Unchangeable(NamedTuple):
@@ -195,13 +203,6 @@ def replay_of(events: Sequence[Any], workflow: AnyWorkflow) -> Replay:
         replay.execution.close()
         raise
     return replay
-
-
-def line_with(workflow: AnyWorkflow, text: str) -> str:
-    """Return "file:line" of the one line of a workflow that holds a text."""
-    lines, first = inspect.getsourcelines(workflow.fn)
-    (number,) = [number for number, line in enumerate(lines, first) if text in line]
-    return f"{PATHS.shorten(workflow.file)}:{number}"
 
 
 def _ends(world: World) -> Ends:

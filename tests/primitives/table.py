@@ -15,7 +15,7 @@ PRIMITIVES: list[Primitive] = [
 
 STANDARD = [
     *("asyncio.sleep", "asyncio.timeout", "asyncio.wait_for", "asyncio.gather", "asyncio.TaskGroup", "asyncio.wait"),
-    *("asyncio.as_completed", "asyncio.shield"),
+    *("asyncio.as_completed", "asyncio.shield", "asyncio.Queue", "asyncio.Lock", "asyncio.Event"),
 ]
 """What of the standard library is durable in a workflow."""
 

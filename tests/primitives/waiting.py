@@ -182,6 +182,35 @@ async def those_that_complete_are_charged() -> list[str]:
     return [await charge(await each) for each in asyncio.as_completed([bill("A1"), bill("B2")])]
 
 
+async def through_a_queue(skus: tuple[str, ...]) -> list[str]:
+    """Bill in one task, and collect in this one."""
+    queue: asyncio.Queue[str] = asyncio.Queue(maxsize=1)
+    lock, all_billed = asyncio.Lock(), asyncio.Event()
+
+    async def produce() -> None:
+        for sku in skus:
+            async with lock:
+                await queue.put(await bill(sku))
+        all_billed.set()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(produce())
+        found = [await queue.get() for _ in skus]
+        await all_billed.wait()
+    return found
+
+
+@workflow
+async def queue_lock_and_event() -> list[str]:
+    async with Tidying():
+        return await through_a_queue(("A1", "B2"))
+
+
+@workflow
+async def queue_in_another_order() -> list[str]:
+    return await through_a_queue(("B2", "A1"))
+
+
 @workflow
 async def shielded_activity() -> str:
     async with Tidying():
@@ -344,6 +373,22 @@ PRIMITIVES = [
             "charge(await each)",
         ),
         cancelled=Cancelled(fakes={bill: hangs}),
+    ),
+    Primitive(
+        names=("asyncio.Queue", "asyncio.Lock", "asyncio.Event"),
+        workflow=queue_lock_and_event,
+        records="ActivityScheduled ActivityStarted ActivityCompleted ActivityScheduled ActivityStarted ActivityCompleted",
+        result=["bill of A1", "bill of B2"],
+        docs="`asyncio.gather`, `TaskGroup`, `wait`, `as_completed`, `Queue`, `Event`, `Lock` work as always",
+        changed=Changed(
+            queue_in_another_order,
+            2,
+            'activity "bill" (0) with "A1"',
+            'activity "bill" (0) with "B2"',
+            "queue.put(await bill(sku))",
+            within=through_a_queue,
+        ),
+        cancelled=Cancelled(("ActivityCancelled",), fakes={bill: hangs}),
     ),
     Primitive(
         names=("asyncio.shield",),
