@@ -377,7 +377,9 @@ PRIMITIVES = [
     Primitive(
         names=("asyncio.Queue", "asyncio.Lock", "asyncio.Event"),
         workflow=queue_lock_and_event,
-        records="ActivityScheduled ActivityStarted ActivityCompleted ActivityScheduled ActivityStarted ActivityCompleted",
+        records=(
+            "ActivityScheduled ActivityStarted ActivityCompleted ActivityScheduled ActivityStarted ActivityCompleted"
+        ),
         result=["bill of A1", "bill of B2"],
         docs="`asyncio.gather`, `TaskGroup`, `wait`, `as_completed`, `Queue`, `Event`, `Lock` work as always",
         changed=Changed(
