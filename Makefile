@@ -37,8 +37,10 @@ torture: export AION_TORTURE := 1
 torture: export AION_FIGURES := $(CURDIR)/$(VENV)/figures.json
 torture: $(VENV)/.dev
 	@rm -f $(AION_FIGURES)
-	$(BIN)/python -m pytest -m alone $(TORTURED) $(ARGS)
-	$(BIN)/python -m pytest -m "not alone" -n auto -rs $(TORTURED) $(ARGS)
+	@failed=0; \
+	$(BIN)/python -m pytest -m alone $(TORTURED) $(ARGS) || failed=1; \
+	$(BIN)/python -m pytest -m "not alone" -n auto -rs $(TORTURED) $(ARGS) || failed=1; \
+	exit $$failed
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -132,6 +132,8 @@ def _wanted(goal: Goal, count: int) -> str:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what was injected and what was broken, then the table of figures."""
+    if "PYTEST_XDIST_WORKER" in os.environ:  # it has an end of its own, which nobody sees
+        return
     figures = _Figures()
     for reports in terminalreporter.stats.values():
         for report in reports:
