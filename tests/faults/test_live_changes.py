@@ -13,7 +13,7 @@ from aion_cli.cli.output import ExitCode, exit_code_of
 from aion_cli.errors import DamagedHistoryError, StoreError
 from aion_cli.runtime.files import Calls
 from aion_cli.runtime.journal import read_history
-from tests.faults.promises import Effect, Ended, Entry
+from tests.faults.promises import Accepted, Effect, Ended, Entry, hold_against
 from tests.faults.scenes import RUN, Plan, Shell
 from tests.faults.tally import DAMAGED, Tally
 
@@ -116,6 +116,28 @@ def test_a_live_run_stops_when_something_else_changes_its_history(
     assert caught.value.hint
     assert machine.everything() == after[0]
     assert [entry.ordinal for entry in machine.entries if isinstance(entry, Effect)] == [0]
+    tally.add(DAMAGED)
+
+
+@pytest.mark.parametrize("signalled", [False, True])
+def test_a_live_run_whose_bookkeeping_is_removed_stops_and_loses_nothing(
+    tmp_path: Path, signalled: bool, tally: Tally
+) -> None:
+    """With its lock gone another process can own the run; with its inbox gone it cannot know that nothing waits."""
+
+    def remove(path: Path) -> None:
+        shutil.rmtree(path.parent / ".aion")
+        if signalled:
+            Shell(machine).signal(RUN, "go", 1, "meanwhile")
+
+    machine = ChangedMachine(tmp_path / "histories", remove)
+    with pytest.raises(StoreError, match="bytes, not" if signalled else "cannot") as caught:
+        Shell(machine).run(PLAN)
+    assert exit_code_of(caught.value) is ExitCode.STORAGE
+    Shell(machine).run(PLAN)
+    hold_against(machine.entries, machine.histories(), {}, [])
+    assert any(isinstance(entry, Ended) for entry in machine.entries)
+    assert any(isinstance(entry, Accepted) for entry in machine.entries) is signalled
     tally.add(DAMAGED)
 
 
