@@ -199,6 +199,23 @@ def test_a_race_has_the_recorded_winner_on_every_replay(loop: SkippingLoop) -> N
         replay.execution.close()
 
 
+@workflow
+async def iterates_over_a_set() -> list[str]:
+    tasks = {asyncio.create_task(asyncio.sleep(0), name=str(number)) for number in range(100)}
+    return [task.get_name() for task in tasks]
+
+
+@pytest.mark.complaint(20)
+def test_a_set_of_tasks_iterates_in_the_same_order_live_and_in_every_replay(loop: SkippingLoop) -> None:
+    """Row 20: not by where in memory they happen to lie."""
+    performance = Performance(loop, iterates_over_a_set, (), {}, ())
+    kept = performance.replay()  # what lives still is elsewhere than what comes next
+    kept += performance.replay()
+    for replay in kept:
+        replay.execution.close()
+    assert sorted(performance.end[1], key=int) == [str(number) for number in range(100)]
+
+
 @pytest.mark.complaint(20)
 def test_a_race_over_a_set_of_tasks_is_the_same_in_processes_with_other_hash_seeds(project: Project) -> None:
     """Row 20: sets of tasks iterate in the order in which the tasks were made."""

@@ -17,11 +17,18 @@ from tests.builders import line_of
 from tests.runs import AnyWorkflow, Place
 
 warned = threading.Event()
+again = threading.Event()
 
 
 @workflow
 async def blocks() -> bool:
     return warned.wait(30)
+
+
+@workflow
+async def goes_on_blocking() -> bool:
+    warned.wait(30)
+    return again.wait(0.1)
 
 
 @workflow
@@ -35,7 +42,7 @@ def watched(place: Place, workflow: AnyWorkflow, limit_s: float) -> list[str]:
 
     def notice(text: str) -> None:
         said.append(text)
-        warned.set()
+        (again if warned.is_set() else warned).set()
 
     place.shop = msgspec.structs.replace(place.shop, watchdog_s=limit_s, notice=notice)
     assert isinstance(place.run(workflow).closed_by, ev.WorkflowCompleted)
@@ -47,6 +54,12 @@ def test_a_step_that_takes_longer_than_the_limit_is_named_with_its_line(tmp_path
     (text,) = watched(Place(tmp_path), blocks, 0.01)
     place = re.escape(line_of(blocks.fn, 2))
     assert re.match(rf"order-1: workflow code has been busy for \d+\.\d s at {place}; ", text), text
+
+
+def test_a_step_is_named_once_however_long_it_takes(tmp_path: Path) -> None:
+    warned.clear()
+    again.clear()
+    assert len(watched(Place(tmp_path), goes_on_blocking, 0.004)) == 1
 
 
 def test_without_a_limit_nobody_watches(tmp_path: Path) -> None:
