@@ -72,7 +72,9 @@ class ActivityDefinition(Definition[P, R]):
         self.is_async = inspect.iscoroutinefunction(fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        return self._run(args, kwargs, call_site())
+        run = self._run(args, kwargs, call_site())
+        run.__qualname__ = self.name  # what Python says of a coroutine that nobody awaits
+        return run
 
     async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], called_at: Site) -> R:
         execution = current()
@@ -118,7 +120,9 @@ class WorkflowDefinition(Definition[P, R]):
             )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        return self._spawn(args, kwargs, call_site())
+        spawn = self._spawn(args, kwargs, call_site())
+        spawn.__qualname__ = self.name  # what Python says of a coroutine that nobody awaits
+        return spawn
 
     async def _spawn(self, args: tuple[Any, ...], kwargs: dict[str, Any], called_at: Site) -> R:
         execution = current()

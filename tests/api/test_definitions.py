@@ -198,6 +198,12 @@ def test_a_call_outside_of_a_workflow_says_so(definition: Any) -> None:
     assert ".fn" in caught.value.hint
 
 
+@pytest.mark.parametrize(("definition", "name"), [(ship, "post.office-2"), (order_again, "order-v2")])
+def test_a_call_that_nobody_awaits_is_warned_of_by_the_name_of_what_was_called(definition: Any, name: str) -> None:
+    with pytest.warns(RuntimeWarning, match=f"coroutine '{name}' was never awaited"):
+        definition("A1")
+
+
 # --- what an execution asks of a workflow
 
 
