@@ -14,6 +14,7 @@ from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.cli.table import Cell, Column, Table
 from aion_cli.cli.terminal import visible
 from aion_cli.core import events as ev
+from aion_cli.runtime.files import Files
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.reading import HistoryReader, read_history
 
@@ -35,6 +36,7 @@ _EVENT_PAINT: dict[type[ev.Event], str] = {
     ev.ActivityStarted: _DIM,
     ev.ActivityHeartbeat: _DIM,
 }
+_CHUNK = 1 << 20
 _SHOW_COLUMNS = (Column("seq", 4, right=True), Column("time (UTC)", 18), Column("event", 22), Column("what"))
 
 
@@ -107,12 +109,12 @@ def _exhaust(reader: HistoryReader) -> None:
 
 def _recorded_lines(location: RunLocation, reader: HistoryReader) -> Iterator[bytes]:
     """Yield the lines that a reader has verified, byte for byte as they stand in the file, without their newlines."""
-    left = reader.head.size
-    if not left:
-        return
-    with location.path.open("rb") as lines:
-        for line in lines:
-            left -= len(line)
-            if left < 0:
-                return
-            yield line.rstrip(b"\n")
+    files, rest, offset, size = Files(), b"", 0, reader.head.size
+    fd = files.open_read(location.path) if size else -1
+    try:
+        while offset < size and (chunk := files.read_at(fd, min(_CHUNK, size - offset), offset, location.path)):
+            offset += len(chunk)
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from lines
+    finally:
+        files.close(fd)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import errno
 import os
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aion_cli.errors import StoreError
+from aion_cli.runtime import files as files_module
 from aion_cli.runtime.files import Files, FileTakenError, MissingFileError
 from tests.storage import Failing
 
@@ -128,3 +130,52 @@ def test_the_chosen_root_may_be_a_link_and_nothing_below_it(tmp_path: Path) -> N
     for name in ("b", "c"):
         with pytest.raises(StoreError, match="not a directory"):
             Files().ensure_directory(tmp_path / "root" / name / "deep", tmp_path / "root")
+
+
+CALLS_OF_OS = {
+    *("open", "rename", "replace", "unlink", "remove", "link", "symlink", "mkdir", "makedirs", "rmdir", "mkfifo"),
+    *("fsync", "fdatasync", "ftruncate", "truncate"),
+}
+METHODS_OF_PATH = {
+    *("open", "read_text", "read_bytes", "write_text", "write_bytes", "touch"),
+    *("unlink", "rename", "mkdir", "rmdir", "symlink_to", "hardlink_to"),
+}
+ELSEWHERE = {
+    "api/secrets.py": "what a secret refers to",
+    "cli/entry.py": "/dev/null",
+    "cli/output.py": "/dev/null",
+    "cli/inputs.py": "what a user names with @",
+    "cli/reports.py": "the report that a user names",
+    "runtime/files.py": "the seam",
+    "runtime/loader.py": "code",
+    "runtime/scan.py": "code",
+    "testing/plugin.py": "which files are histories",
+}
+"""The modules that open, change or remove files, and which."""
+
+
+def test_no_other_module_touches_files_past_the_seam() -> None:
+    package = Path(files_module.__file__).parents[1]
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and touches_files(call.func)
+    }
+    assert found == set(ELSEWHERE)
+
+
+def touches_files(function: ast.expr) -> bool:
+    match function:
+        case ast.Name(id="open"):
+            return True
+        case ast.Attribute(value=ast.Name(id="os"), attr=name):
+            return name in CALLS_OF_OS
+        case ast.Attribute(value=ast.Name(id="files" | "output" | "stream")):
+            return False
+        case ast.Attribute(value=ast.Attribute(attr="files" | "_files" | "calls" | "_codec")):
+            return False
+        case ast.Attribute(attr=name):
+            return name in METHODS_OF_PATH
+        case _:
+            return False
