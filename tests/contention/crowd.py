@@ -246,10 +246,13 @@ def _file(name: str) -> Path:
 def work(fork: bool) -> str:
     """Say that this process works, and go on until it is told to end. fork: leave a copy of this process behind."""
     if fork:
+        begun, begins = os.pipe()
         child = os.fork()
         if child == 0:
+            os.write(begins, b"x")
             time.sleep(60)
             os._exit(0)
+        os.read(begun, 1)  # before its first step it has a copy of everything, whatever anybody does about that
         with _file("children").open("a") as file:
             file.write(f"{child}\n")
     with _file("works").open("a") as file:
