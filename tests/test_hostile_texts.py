@@ -62,6 +62,7 @@ def events(text: str) -> list[Any]:
         ev.DefinitionRef: ev.DefinitionRef(text, text, text),
         ev.RuntimeRef: ev.RuntimeRef(text, text),
         ev.ParentClose: ev.ParentClose.CANCEL,
+        list[ev.AttachedChild]: [ev.AttachedChild(text, text, 1)],
         dict[str, str]: {text: text},
         dict[str, Any]: {text: text},
         str | None: text,

@@ -169,7 +169,6 @@ async def _own_until_answered(
     started: ev.WorkflowStarted,
     update_id: str,
 ) -> None:
-    del settings
     paths = SourcePaths(str(Path.cwd()))
     runners: list[Runner] = []
 
@@ -190,6 +189,7 @@ async def _own_until_answered(
         listener=on_events,
         notice=output.warn,
         settings=RunSettings(grace_s=request.grace_s),
+        find_code=lambda first: code_of(settings, first, None),
     )
     runners.append(LocalRuns(shop).runner(started.workflow_id))
     with secrets_kept_from_output():

@@ -62,6 +62,8 @@ def _wait_words(wait: Waiting, now_micros: int) -> str:
     match wait.kind:
         case WaitKind.TIMER:
             name = "timer"
+        case WaitKind.TIMEOUT:
+            name = "timeout of the run"
         case WaitKind.CONDITION:
             name = f"condition at {wait.where}" if wait.where else "condition"
         case _:

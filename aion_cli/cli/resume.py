@@ -10,23 +10,22 @@ from aion_cli.cli import output, render
 from aion_cli.cli.again import command_line
 from aion_cli.cli.code import code_of
 from aion_cli.cli.driving import drive
+from aion_cli.cli.due import DueRuns
 from aion_cli.cli.ends import end_document, say_interrupted
 from aion_cli.cli.operating_requests import ResumeRequest
 from aion_cli.cli.output import ExitCode
 from aion_cli.cli.progress import progress_view
 from aion_cli.cli.settings import Settings
 from aion_cli.cli.telling import connect_output
-from aion_cli.core import clock as instants
 from aion_cli.core.source import SourcePaths
-from aion_cli.core.status import RunStatus, summarise
+from aion_cli.core.status import RunStatus
 from aion_cli.errors import AionError, OwnedElsewhereError, UsageError
 from aion_cli.runtime.activities import ActivityRunner
 from aion_cli.runtime.children import LocalRuns
 from aion_cli.runtime.endings import RunSettings, SuspendReason
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
-from aion_cli.runtime.inbox import Inbox
-from aion_cli.runtime.outcome import RunEnd, recorded_end
-from aion_cli.runtime.reading import read_first_event, read_history
+from aion_cli.runtime.outcome import RunEnd
+from aion_cli.runtime.reading import read_first_event
 from aion_cli.runtime.wall import WallClock
 from aion_cli.runtime.workshop import Workshop
 
@@ -40,7 +39,7 @@ def resume_command(settings: Settings, request: ResumeRequest) -> int:
         raise UsageError("no run is named", hint="name runs, or give --all or --due")
     folder = HistoriesFolder(settings.histories)
     codes: set[int] = set()
-    for location in _chosen(folder, request):
+    for location in _chosen(settings, folder, request):
         code = _resume(settings, request, folder, location)
         codes.add(code)
         if code in (ExitCode.SIGINT, ExitCode.SIGTERM):
@@ -48,39 +47,26 @@ def resume_command(settings: Settings, request: ResumeRequest) -> int:
     return next((code for code in _FIRST_APPLIES if code in codes), ExitCode.OK)
 
 
-def _chosen(folder: HistoriesFolder, request: ResumeRequest) -> list[RunLocation]:
+def _chosen(settings: Settings, folder: HistoriesFolder, request: ResumeRequest) -> list[RunLocation]:
     """Return the open runs that are meant. Those of a parent that is open are left to it."""
     if request.runs:
         return [folder.find(run) for run in request.runs]
+    due = DueRuns(settings, folder, request.workflow, WallClock().micros()) if request.due else None
     latest = {location.workflow_id: location for location in folder.runs()}
-    return [location for location in latest.values() if _is_to_resume(folder, location, request)]
+    return [location for location in latest.values() if _is_to_resume(folder, location, due)]
 
 
-def _is_to_resume(folder: HistoriesFolder, location: RunLocation, request: ResumeRequest) -> bool:
+def _is_to_resume(folder: HistoriesFolder, location: RunLocation, due: DueRuns | None) -> bool:
     try:
-        if recorded_end(location.path, folder.files) is not None:
+        if not folder.is_open(location.workflow_id):
             return False
         started = read_first_event(location.path, folder.files)
-        if started.parent is not None and _is_open(folder, started.parent.workflow_id):
+        if started.parent is not None and folder.is_open(started.parent.workflow_id):
             return False
-        return not request.due or _is_due(folder, location)
+        return due is None or due.is_due(location)
     except AionError:
         # `_resume` meets the same trouble and reports it.
         return True
-
-
-def _is_open(folder: HistoriesFolder, workflow_id: str) -> bool:
-    runs = folder.runs_of(workflow_id)
-    return bool(runs) and recorded_end(runs[-1].path, folder.files) is None
-
-
-def _is_due(folder: HistoriesFolder, location: RunLocation) -> bool:
-    """Say whether a run can move now: it has messages, or work, or a timer that is due."""
-    if Inbox(folder, location.workflow_id).names():
-        return True
-    summary = summarise(read_history(location.path, folder.files))
-    now = instants.format_instant(WallClock().micros())
-    return summary.status is RunStatus.RUNNING or (summary.next_wake_at or "9999") <= now
 
 
 def _resume(settings: Settings, request: ResumeRequest, folder: HistoriesFolder, location: RunLocation) -> int:
@@ -118,6 +104,7 @@ def _run(settings: Settings, request: ResumeRequest, folder: HistoriesFolder, lo
             notice=output.warn,
             settings=RunSettings(grace_s=request.grace_s, stop_when_blocked=True),
             past_listener=None if settings.quiet else view.on_replayed,
+            find_code=lambda first: code_of(settings, first, None),
         )
         runner = LocalRuns(shop).runner(started.workflow_id)
         return drive(

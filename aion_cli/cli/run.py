@@ -13,6 +13,7 @@ from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.cli import output
 from aion_cli.cli.again import command_line
 from aion_cli.cli.chosen import ChosenRun, choose_run
+from aion_cli.cli.code import code_of
 from aion_cli.cli.driving import drive
 from aion_cli.cli.ends import report_end, say_interrupted
 from aion_cli.cli.late import late
@@ -76,6 +77,7 @@ def _workshop(
         durability=Durability(request.durability.value),
         settings=RunSettings(grace_s=request.grace_s, stop_when_blocked=request.until_blocked),
         past_listener=past_listener,
+        find_code=lambda first: code_of(settings, first, None),
     )
 
 

@@ -11,10 +11,10 @@ from aion_cli.cli.settings import Settings
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import RunSummary, Waiting
 from aion_cli.errors import AionError
-from aion_cli.runtime.asking import replayed
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.reading import read_first_event
 from aion_cli.runtime.waits import waits_at_end
+from aion_cli.runtime.workshop import open_replay
 
 
 class WaitFinder:
@@ -49,8 +49,8 @@ class WaitFinder:
         except AionError:
             self._without_code.add(origin)
             return None
-        replay = replayed(location.path, self._folder, definition, self._paths)
+        replay = open_replay(location.path, self._folder, definition, self._paths)
         try:
-            return waits_at_end(replay, run.waiting)
+            return waits_at_end(replay, replay.run(), definition.timeout_s, run.waiting)
         finally:
             replay.execution.close()

@@ -75,6 +75,15 @@ class ParentRef(msgspec.Struct, frozen=True, gc=False):
     seq: int
 
 
+class AttachedChild(msgspec.Struct, frozen=True, gc=False):
+    """An open child of a run before this one: which command of which run, of the same workflow id, asked for it."""
+
+    workflow_id: str
+    run_id: str
+    seq: int
+    parent_close: ParentClose = ParentClose.CANCEL
+
+
 class DefinitionRef(msgspec.Struct, frozen=True, gc=False):
     """The code a run was started with. digest: "sha256:" + hex of the file's bytes; empty if there is no file."""
 
@@ -115,6 +124,7 @@ class WorkflowStarted(Event, frozen=True, kw_only=True, tag=True):
     codec: str | None = None
     rehashed: bool = False
     tags: dict[str, str] = {}
+    children: list[AttachedChild] = []
 
 
 class WorkflowCompleted(Event, frozen=True, kw_only=True, tag=True):

@@ -44,7 +44,10 @@ class RunStatus(enum.StrEnum):
 
 
 class WaitKind(enum.StrEnum):
-    """What sort of thing a run waits for. RETRY is an activity between two attempts, CONDITION a `wait_until`."""
+    """What sort of thing a run waits for.
+
+    RETRY is an activity between two attempts, CONDITION a `wait_until`, TIMEOUT the end of the time of the whole run.
+    """
 
     ACTIVITY = "activity"
     RETRY = "retry"
@@ -53,6 +56,7 @@ class WaitKind(enum.StrEnum):
     SEND = "send"
     SIGNAL = "signal"
     CONDITION = "condition"
+    TIMEOUT = "timeout"
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):

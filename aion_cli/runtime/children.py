@@ -19,12 +19,15 @@ from aion_cli.core.events import ErrorKind, Failure, ParentClose
 from aion_cli.core.ids import RunName
 from aion_cli.core.status import RunStatus, summarise
 from aion_cli.errors import (
+    AionError,
     HistoryShapeError,
     NoSuchRunError,
     OwnedElsewhereError,
     UsageError,
+    WorkflowCodeError,
     WrongStateError,
 )
+from aion_cli.runtime.attached import as_spawned
 from aion_cli.runtime.delivery import deliver
 from aion_cli.runtime.endings import SuspendReason
 from aion_cli.runtime.executor import ChildOutcome, ChildSuspendedError, SendOutcome, SpawnedChild
@@ -45,6 +48,7 @@ class LocalRuns:
     def __init__(self, shop: Workshop) -> None:
         self._shop = shop
         self._runners: dict[str, Runner] = {}
+        self._code: dict[str, WorkflowDefinition[..., Any]] = {}
 
     def runner(
         self, workflow_id: str, *, parent_id: str | None = None, on_quiet: Callable[[Runner], None] | None = None
@@ -123,6 +127,32 @@ class LocalRuns:
             return None
         message = f"{child.workflow_id} is the id of a run that this workflow did not start"
         return Failure(kind=ErrorKind.ERROR, type="ChildIdTaken", message=message)
+
+    def keep_child(self, child: SpawnedChild) -> None:
+        """See that a recorded child has a history; see LiveExecutor."""
+        self._code[child.command.workflow_type] = definition_of(child)
+        self._ensure_exists(child)
+
+    def attached_children(self, started: ev.WorkflowStarted) -> list[SpawnedChild]:
+        """Describe the open children that a run took over; see OtherRuns."""
+        shop = self._shop
+        found: list[SpawnedChild] = []
+        for position, child in enumerate(started.children):
+            try:
+                if shop.folder.is_open(child.workflow_id):
+                    first = read_first_event(shop.folder.latest(child.workflow_id).path, shop.folder.files)
+                    found.append(as_spawned(child, position, started.workflow_id, first, self._code_of(first)))
+            except AionError as error:
+                shop.notice(f"{child.workflow_id}, a child of {started.workflow_id}, stays where it is: {error}")
+        return found
+
+    def _code_of(self, first: ev.WorkflowStarted) -> WorkflowDefinition[..., Any]:
+        known = self._code.get(first.workflow_type)
+        if known is None and self._shop.find_code is not None:
+            known = self._shop.find_code(first)
+        if known is None:
+            raise WorkflowCodeError(f"there is no code for {first.workflow_type}")
+        return known
 
     def is_child_blocked(self, child: SpawnedChild) -> bool:
         """Say whether only timers and signals can move a child. One that another process owns is not ours to judge."""

@@ -128,6 +128,10 @@ class LiveExecutor(Protocol):
         """Do to an open child what its parent_close says; the message is accepted on return."""
         ...
 
+    def keep_child(self, child: SpawnedChild) -> None:
+        """See that a recorded child has a history, since its parent is about to continue as a new run."""
+        ...
+
     def is_child_blocked(self, child: SpawnedChild) -> bool:
         """Say whether only timers and signals can move a child that runs here."""
         ...
@@ -145,6 +149,12 @@ class OtherRuns(Protocol):
     def cancel_child(self, child: SpawnedChild, request_id: str) -> None: ...
 
     def close_child(self, child: SpawnedChild, request_id: str) -> None: ...
+
+    def keep_child(self, child: SpawnedChild) -> None: ...
+
+    def attached_children(self, started: ev.WorkflowStarted) -> list[SpawnedChild]:
+        """Describe the open children that a run took over. One without code is reported, and left out."""
+        ...
 
     def is_child_blocked(self, child: SpawnedChild) -> bool: ...
 
@@ -345,6 +355,10 @@ class InProcessExecutor:
     def close_child(self, child: SpawnedChild, request_id: str) -> None:
         """Do to an open child what its parent_close says; see LiveExecutor."""
         self._others.close_child(child, request_id)
+
+    def keep_child(self, child: SpawnedChild) -> None:
+        """See that a recorded child has a history; see LiveExecutor."""
+        self._others.keep_child(child)
 
     def is_child_blocked(self, child: SpawnedChild) -> bool:
         """Say whether only timers and signals can move a child; see LiveExecutor."""

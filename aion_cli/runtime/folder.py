@@ -10,10 +10,11 @@ import difflib
 from pathlib import Path
 from typing import NamedTuple
 
+from aion_cli.core import events as ev
 from aion_cli.core.ids import RunName, check_workflow_id, parse_stem
 from aion_cli.errors import NoSuchRunError, UsageError
 from aion_cli.runtime.files import Files
-from aion_cli.runtime.reading import read_first_event
+from aion_cli.runtime.reading import read_first_event, read_last_event
 
 _SUFFIX = ".jsonl"
 
@@ -74,6 +75,17 @@ class HistoriesFolder:
         if not runs:
             raise self._no_such_run(workflow_id)
         return runs[-1]
+
+    def is_open(self, workflow_id: str) -> bool:
+        """Say whether a workflow id has a run that can go on; one that is to continue as new can.
+
+        Raises DamagedHistoryError if the end of its history cannot tell.
+        """
+        runs = self.runs_of(check_workflow_id(workflow_id))
+        if not runs:
+            return False
+        last = read_last_event(runs[-1].path, self.files)
+        return not isinstance(last, ev.TERMINAL_EVENTS) or isinstance(last, ev.WorkflowContinuedAsNew)
 
     def find(self, run: str) -> RunLocation:
         """Find what a RUN names: a workflow id (its latest run), `order-42@2`, or the path of a `.jsonl` file.

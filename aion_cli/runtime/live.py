@@ -23,13 +23,14 @@ import msgspec
 from aion_cli.core import commands as cmd
 from aion_cli.core import correlation
 from aion_cli.core import events as ev
-from aion_cli.core.clock import parse_instant
 from aion_cli.core.correlation import CorrelationKey
 from aion_cli.core.events import EventClass, event_class
 from aion_cli.core.execution import Phase
 from aion_cli.core.replay import Boundary, Replay
 from aion_cli.core.resolver import Resolver
 from aion_cli.core.status import Waiting
+from aion_cli.runtime.attached import RunningChildren
+from aion_cli.runtime.closing import Closing
 from aion_cli.runtime.endings import Closed, RunSettings, Suspended, SuspendReason
 from aion_cli.runtime.executor import ChildSuspendedError, LiveExecutor, SpawnedChild
 from aion_cli.runtime.handoff import HandoffOutcome, Identity, Worker, resolve_or_execute_live
@@ -41,12 +42,12 @@ from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.stopping import Patience
 from aion_cli.runtime.underway import TAKING_TIME, Underway
 from aion_cli.runtime.unwinding import Unwinding
-from aion_cli.runtime.waits import conditions_of, describe_wait, waits_of
+from aion_cli.runtime.waits import closes_at, conditions_of, describe_wait, waits_of
 from aion_cli.runtime.wall import Clock, instant
 
 E = TypeVar("E", bound=ev.Event)
+T = TypeVar("T")
 EventListener = Callable[[Sequence[ev.Event]], None]
-_MICROSECONDS = 1_000_000
 
 
 class _Arrival(msgspec.Struct):
@@ -73,8 +74,9 @@ def _until_commit() -> Generator[None, None, None]:
 class LiveRun:
     """Goes on with a replayed run. Implements the Seam of `runtime.handoff`.
 
-    known_ids: of the messages that the history holds. listener: told of events once they are on disk. on_quiet: told
-    whenever only timers and signals can move the run.
+    known_ids: of the messages that the history holds. attached: open children of runs before this one, of which the
+    last has left some running. listener: told of events once they are on disk. on_quiet: told whenever only timers and
+    signals can move the run. handed_over: the children that run on, once the run has continued as a new one.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class LiveRun:
         worker: Worker,
         clock: Clock,
         known_ids: set[MessageId],
+        attached: Sequence[SpawnedChild] = (),
+        running: RunningChildren | None = None,
         settings: RunSettings | None = None,
         listener: EventListener,
         on_quiet: Callable[[], None],
@@ -104,7 +108,11 @@ class LiveRun:
         self._mailbox = mailbox
         self._clock = clock
         self._intake = Intake(mailbox, known_ids)
+        self._attached = attached
+        self._running = running or {}
+        self.handed_over: RunningChildren = {}
         self._settings = settings or RunSettings()
+        self._closes_at = closes_at(boundary, self._settings.timeout_s)
         self._listener = listener
         self._on_quiet = on_quiet
         self._arrivals: deque[_Arrival] = deque()
@@ -114,6 +122,7 @@ class LiveRun:
         self._replies: list[tuple[asyncio.Future[Any], ev.Event]] = []
         self._fresh: list[ev.Event] = []
         self._underway = Underway(executor, identity)
+        self._closing = Closing(self, self._execution, self._underway, mailbox)
         self._waits: list[Waiting] = []
         self._notes = Notes(boundary)
         self._present = ""
@@ -158,6 +167,7 @@ class LiveRun:
                 self._underway.note_activity(command.key, begun.seq)
         for message in self._intake.fresh():
             commands += self._record(_Arrival(message.event, name=message.name))
+        self._run_attached()
         if self._paused:
             self._commit()
             self.suspend(SuspendReason.PAUSED)
@@ -174,8 +184,18 @@ class LiveRun:
         self._commit()
         self._underway.repeat_cancellations(self._resolver)
         self._loop.call_soon(self.check_quiet)
-        if self._settings.timeout_s is not None:
-            self._deadline = self._loop.create_task(self._time_out(self._settings.timeout_s))
+        if self._closes_at is not None and self._settings.timeout_s is not None:
+            self._deadline = self._loop.create_task(self._time_out(self._closes_at, self._settings.timeout_s))
+
+    def _run_attached(self) -> None:
+        """Go on with the children of earlier runs; nothing of what they come to is recorded here."""
+        for child in self._attached:
+            task = self._running.get(child.workflow_id)
+            if task is None and self.may_start:
+                task = self._loop.create_task(self.executor.spawn_child(child))
+            self._underway.attach(child, task)
+            if task is not None:
+                task.add_done_callback(lambda done, command=child.command: self._end_leg(command, done))
 
     def _guarded(self, step: Callable[[], None]) -> Callable[[], None]:
         """Make what a callback raises the end of the run: there is nobody else to see it."""
@@ -311,20 +331,19 @@ class LiveRun:
     def _landed(
         self, command: cmd.AnyCommand, task: asyncio.Task[HandoffOutcome.Resolved | HandoffOutcome.WorkflowCompleted]
     ) -> None:
-        self._underway.end(command, task)
-        if task.cancelled():
-            self.check_quiet()
-            return
-        error = task.exception()
-        if error is not None:
-            if not isinstance(error, ChildSuspendedError):
-                self._fail(error)
-            return
-        outcome = task.result()
+        outcome = self._end_leg(command, task)
         if isinstance(outcome, HandoffOutcome.WorkflowCompleted):
             self._finish(outcome.event)
-        else:
+
+    def _end_leg(self, command: cmd.AnyCommand, task: asyncio.Task[T]) -> T | None:
+        """Forget a task that is done; returns what it came to, if it came to something."""
+        self._underway.end(command, task)
+        error = None if task.cancelled() else task.exception()
+        if error is None:
             self.check_quiet()
+        elif not isinstance(error, ChildSuspendedError):
+            self._fail(error)
+        return None if task.cancelled() or error is not None else task.result()
 
     def _finish(self, event: ev.Event) -> None:
         if not self._end.done():
@@ -393,41 +412,28 @@ class LiveRun:
     async def close(self, event: ev.Event) -> ev.Event:
         """Append the terminal event under the inbox lock, once the inbox is empty."""
         await self.durable()
-        if not isinstance(event, ev.WorkflowContinuedAsNew):
-            self._underway.close_children(self._execution.is_awaited)
-        while (stamped := self._append_last(event)) is None:
-            pass
+        return self._closing.close(event)
+
+    @property
+    def terminal(self) -> ev.Event | None:
+        """The terminal event, once there is one; see Ending."""
+        return self._terminal
+
+    def append(self, event: ev.Event) -> ev.Event:
+        """Record an event at once, with all that waits to be; see Ending."""
+        stamped = self.stage(event)
+        self._commit()
         return stamped
 
-    async def _time_out(self, timeout_s: float) -> None:
-        """Close the run when it has taken too long, unless it ends by itself meanwhile."""
-        opened_at = parse_instant(self._boundary.opened_at)
-        await self._clock.until(opened_at + round(timeout_s * _MICROSECONDS))
-        self._guarded(lambda: self._close_timed_out(ev.WorkflowTimedOut(timeout_s=timeout_s)))()
-
-    def _close_timed_out(self, event: ev.WorkflowTimedOut) -> None:
-        self._underway.close_children(self._execution.is_awaited)
-        while self._execution.phase is Phase.RUNNING:
-            if self._append_last(event):
-                return
-
-    def _append_last(self, event: ev.Event) -> ev.Event | None:
-        """Append a terminal event while the inbox is empty and locked; else take what is in it, and return None.
-
-        A termination among what is in it is the end; then that is returned.
-        """
-        if self._terminal is not None:
-            return self._terminal
-        with self._mailbox.locked():
-            if not self._mailbox.list():
-                if isinstance(event, ev.WorkflowTimedOut):
-                    self._execution.close()
-                stamped = self.stage(event)
-                self._commit()
-                return stamped
+    def take_in(self) -> None:
+        """Record and apply the messages in the inbox; see Ending."""
         self._take_messages()
         self._pump()
-        return None
+
+    async def _time_out(self, closes_at: int, timeout_s: float) -> None:
+        """Close the run when it has taken too long, unless it ends by itself meanwhile."""
+        await self._clock.until(closes_at)
+        self._guarded(lambda: self._closing.time_out(ev.WorkflowTimedOut(timeout_s=timeout_s)))()
 
     def _take_messages(self) -> None:
         self._arrivals += [_Arrival(message.event, name=message.name) for message in self._intake.fresh()]
@@ -438,6 +444,8 @@ class LiveRun:
     def is_blocked(self) -> bool:
         """Whether only signals and timers that are not due yet can move the run."""
         if self._is_busy() or self._legs or self._unwinding.has_begun:
+            return False
+        if self._closes_at is not None and self._closes_at <= self._clock.micros():
             return False
         return self._execution.phase is Phase.RUNNING and self._underway.only_waits(instant(self._clock))
 
@@ -469,8 +477,12 @@ class LiveRun:
         return bool(self._arrivals) or self._pump_due
 
     async def _wind_down(self) -> None:
-        self._waits = waits_of(self._execution, self._underway.child_ids())
+        child_ids = self._underway.child_ids()
+        self._waits = waits_of(self._execution, child_ids, self._boundary, self._settings.timeout_s)
         for leg in [*self._legs, *self._held]:
             leg.handoff.close()
-        await self._unwinding.finish(self._terminal, [self._deadline] if self._deadline is not None else [])
+        if isinstance(self._terminal, ev.WorkflowContinuedAsNew):
+            self.handed_over = self._underway.hand_over_children()
+        others = [self._deadline] if self._deadline is not None else []
+        await self._unwinding.finish(ended=self._terminal is not None, others=others)
         self._execution.close()

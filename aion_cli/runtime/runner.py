@@ -20,7 +20,8 @@ from aion_cli.core.execution import Execution
 from aion_cli.core.ids import RunName
 from aion_cli.core.replay import Boundary, Replay
 from aion_cli.core.status import Waiting, WaitKind, summarise
-from aion_cli.errors import NonDeterminismError, NoSuchRunError, PayloadError, WrongStateError
+from aion_cli.errors import AionError, NonDeterminismError, NoSuchRunError, PayloadError, WrongStateError
+from aion_cli.runtime.attached import RunningChildren, open_children
 from aion_cli.runtime.delivery import drain_unowned, report_torn_tail
 from aion_cli.runtime.endings import Closed, RunSettings, SuspendReason
 from aion_cli.runtime.executor import InProcessExecutor, OtherRuns
@@ -67,6 +68,7 @@ class Runner:
         self._live: LiveRun | None = None
         self._stop: SuspendReason | None = None
         self._parked = False
+        self._running: RunningChildren = {}
 
     def suspend(self, reason: SuspendReason) -> None:
         """Stop what runs, or what is about to; see LiveRun.suspend."""
@@ -171,7 +173,19 @@ class Runner:
                 tags=dict(execution.tags),
                 parent=execution.started.parent,
             )
+            first = msgspec.structs.replace(first, children=self._open_children(location))
             location = self._continue_as_new(location, execution, end.closed_by, first)
+
+    def _open_children(self, location: RunLocation) -> list[ev.AttachedChild]:
+        folder = self._shop.folder
+
+        def may_be_open(workflow_id: str) -> bool:
+            try:
+                return folder.is_open(workflow_id)
+            except AionError:
+                return True
+
+        return open_children(read_history(location.path, folder.files), may_be_open)
 
     def _continue_as_new(
         self,
@@ -241,6 +255,8 @@ class Runner:
             worker=shop.worker,
             clock=shop.clock,
             known_ids=known_ids | inbox.recorded_ids(),
+            attached=self._others.attached_children(started),
+            running=self._running,
             settings=msgspec.structs.replace(self._settings, timeout_s=definition.timeout_s),
             listener=lambda events: shop.listener(started.workflow_id, events),
             on_quiet=self._on_quiet,
@@ -250,6 +266,7 @@ class Runner:
             outcome = await live.run(suspend_at_once=self._stop)
         finally:
             self._live = None
+            self._running = live.handed_over
         if isinstance(outcome, Closed):
             return ended(started, outcome.event)
         return suspended(started, outcome, self._waits(live.waiting(), location))

@@ -27,6 +27,7 @@ class Underway:
         self._tasks: dict[CorrelationKey, asyncio.Task[Any]] = {}
         self._brief: set[asyncio.Task[Any]] = set()
         self._children: dict[CorrelationKey, SpawnedChild] = {}
+        self._attached: set[CorrelationKey] = set()
         self._activities: dict[CorrelationKey, int] = {}
         self._due_at: dict[CorrelationKey, str] = {}
 
@@ -46,6 +47,7 @@ class Underway:
             self._activities.pop(command.key, None)
             self._due_at.pop(command.key, None)
         self._brief.discard(task)
+        self._attached.discard(command.key)
 
     def note_activity(self, key: CorrelationKey, seq: int) -> None:
         """Take note of where an activity is recorded as scheduled."""
@@ -57,6 +59,13 @@ class Underway:
         parent = ev.ParentRef(self._identity.workflow_id, self._identity.run_id, event.seq)
         self._children[command.key] = child = SpawnedChild(command, event, parent)
         return child
+
+    def attach(self, child: SpawnedChild, task: asyncio.Task[Any] | None) -> None:
+        """Take note of an open child of an earlier run, and of the task that runs it, if it is run."""
+        self._children[child.command.key] = child
+        self._attached.add(child.command.key)
+        if task is not None:
+            self._tasks[child.command.key] = task
 
     def child_of(self, key: CorrelationKey) -> SpawnedChild:
         """Return a child that was taken note of."""
@@ -104,9 +113,17 @@ class Underway:
 
     def close_children(self, is_awaited: Callable[[cmd.AnyCommand], bool]) -> None:
         """Have the parent_close messages of open children accepted, before the parent's end is recorded."""
-        for key, child in self._children.items():
-            if key in self._tasks or is_awaited(child.command):
-                self._executor.close_child(child, f"{self._identity.stable_id(child.event.seq)}/close")
+        for child in self._open_children(is_awaited):
+            self._executor.close_child(child, f"{child.parent.run_id}/{child.parent.seq}/close")
+
+    def keep_children(self, is_awaited: Callable[[cmd.AnyCommand], bool]) -> None:
+        """See that open children have histories, before it is recorded that their parent continues as a new run."""
+        for child in self._open_children(is_awaited):
+            self._executor.keep_child(child)
+
+    def _open_children(self, is_awaited: Callable[[cmd.AnyCommand], bool]) -> list[SpawnedChild]:
+        known = self._tasks.keys() | self._attached
+        return [child for key, child in self._children.items() if key in known or is_awaited(child.command)]
 
     def suspend_children(self) -> None:
         """Stop the children that run here, leaving them open."""
@@ -114,15 +131,24 @@ class Underway:
             if isinstance(key, correlation.Child):
                 self._executor.suspend_child(self._children[key])
 
-    def leave_children(self, terminal: ev.Event) -> set[asyncio.Task[Any]]:
+    def leave_children(self) -> set[asyncio.Task[Any]]:
         """Suspend the children that this end of the run does not end; returns the tasks of all."""
-        running = {key: task for key, task in self._tasks.items() if isinstance(key, correlation.Child)}
+        running = self._running_children()
         for key in running:
             child = self._children[key]
-            stays_open = child.event.parent_close is ev.ParentClose.ABANDON
-            if stays_open or isinstance(terminal, ev.WorkflowContinuedAsNew):
+            if child.event.parent_close is ev.ParentClose.ABANDON:
                 self._executor.suspend_child(child)
         return set(running.values())
+
+    def hand_over_children(self) -> dict[str, asyncio.Task[Any]]:
+        """Forget the children that run here, for the next run to go on with; returns their tasks, by workflow id."""
+        running = self._running_children()
+        for key in running:
+            del self._tasks[key]
+        return {self._children[key].workflow_id: task for key, task in running.items()}
+
+    def _running_children(self) -> dict[CorrelationKey, asyncio.Task[Any]]:
+        return {key: task for key, task in self._tasks.items() if isinstance(key, correlation.Child)}
 
     def repeat_cancellations(self, resolver: Resolver) -> None:
         """Cancel children again that history says were: a crash may have come before that was delivered."""

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import Any
 
-from aion_cli.core import events as ev
 from aion_cli.runtime.endings import Suspended, SuspendReason
 from aion_cli.runtime.stopping import Patience
 from aion_cli.runtime.underway import Underway
@@ -67,16 +66,16 @@ class Unwinding:
         found = self._underway.in_flight()
         return found if found or self._is_busy() else None
 
-    async def finish(self, terminal: ev.Event | None, others: Collection[asyncio.Task[Any]]) -> None:
+    async def finish(self, *, ended: bool, others: Collection[asyncio.Task[Any]]) -> None:
         """Stop what still runs, and wait for it no longer than grace. Nothing of it is recorded here.
 
-        terminal: how the run ended, if it did. others: tasks of the run that are no command's.
+        ended: the run is closed, and its children were told. others: tasks of the run that are no command's.
         """
         current = asyncio.current_task()
         tasks = {*self._underway.all_tasks(), *others} - {current}
         if self._task is not None:
             tasks.add(self._task)
-        children = self._underway.leave_children(terminal) if terminal is not None else set[asyncio.Task[Any]]()
+        children = self._underway.leave_children() if ended else set[asyncio.Task[Any]]()
         for task in tasks - children:
             if not task.cancelling():  # a second time would cut short the cleaning up that the first one began
                 task.cancel()

@@ -12,16 +12,32 @@ import msgspec
 
 from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
+from aion_cli.core.clock import format_instant, parse_instant
 from aion_cli.core.correlation import CorrelationKey
 from aion_cli.core.execution import Execution
-from aion_cli.core.replay import Replay
+from aion_cli.core.replay import Boundary, Replay
 from aion_cli.core.status import Waiting, WaitKind
 
+_MICROSECONDS = 1_000_000
 
-def waits_of(execution: Execution, child_ids: Mapping[CorrelationKey, str]) -> list[Waiting]:
-    """Describe everything that code waits for: answers in the order of asking, then signals, then conditions."""
-    found = [describe_wait(wait, child_ids) for wait in execution.waits()]
-    return found + conditions_of(execution)
+
+def closes_at(boundary: Boundary, timeout_s: float | None) -> int | None:
+    """Return when the time of a run is up, in microseconds since the epoch; None if it has no end."""
+    return None if timeout_s is None else parse_instant(boundary.opened_at) + round(timeout_s * _MICROSECONDS)
+
+
+def waits_of(
+    execution: Execution, child_ids: Mapping[CorrelationKey, str], boundary: Boundary, timeout_s: float | None
+) -> list[Waiting]:
+    """Describe everything that a run waits for.
+
+    Answers in the order of asking, then signals, then conditions, then the end of the time that it has.
+    """
+    found = [describe_wait(wait, child_ids) for wait in execution.waits()] + conditions_of(execution)
+    end = closes_at(boundary, timeout_s)
+    if end is not None:
+        found.append(Waiting(WaitKind.TIMEOUT, "", boundary.opened_at, deadline=format_instant(end)))
+    return found
 
 
 def conditions_of(execution: Execution) -> list[Waiting]:
@@ -30,9 +46,9 @@ def conditions_of(execution: Execution) -> list[Waiting]:
     return [Waiting(WaitKind.CONDITION, "", one.since, where=one.where or None) for one in waiting]
 
 
-def waits_at_end(replay: Replay, recorded: list[Waiting]) -> list[Waiting]:
-    """Describe what the code waits for where a replay has ended. recorded: what the history alone tells."""
-    return with_retries(waits_of(replay.execution, _child_ids(replay)), recorded)
+def waits_at_end(replay: Replay, boundary: Boundary, timeout_s: float | None, recorded: list[Waiting]) -> list[Waiting]:
+    """Describe what a run waits for where its replay has ended. recorded: what the history alone tells."""
+    return with_retries(waits_of(replay.execution, _child_ids(replay), boundary, timeout_s), recorded)
 
 
 def with_retries(waits: list[Waiting], recorded: list[Waiting]) -> list[Waiting]:

@@ -30,6 +30,9 @@ from aion_cli.runtime.watchdog import limit_from_environment
 Listener = Callable[[str, Sequence[ev.Event]], None]
 """Told of (workflow id, events) once they are on disk."""
 
+CodeLookup = Callable[[ev.WorkflowStarted], WorkflowDefinition[..., Any]]
+"""Finds the code of a run. Raises WorkflowCodeError if there is none."""
+
 PastListener = Callable[[str, ev.Event], None]
 """Told of (workflow id, event) as a run that is gone on with is replayed."""
 
@@ -38,6 +41,7 @@ class Workshop(msgspec.Struct, frozen=True):
     """The folder, the clock, room for activities, and how runs behave.
 
     paths: shortens names of source files. past_listener: None if nobody wants to know. watchdog_s: see Watchdog.
+    find_code: for children that an earlier run of their parent's id started, so that no command brings their code.
     """
 
     folder: HistoriesFolder
@@ -50,6 +54,7 @@ class Workshop(msgspec.Struct, frozen=True):
     settings: RunSettings = RunSettings()
     watchdog_s: float = msgspec.field(default_factory=limit_from_environment)
     past_listener: PastListener | None = None
+    find_code: CodeLookup | None = None
     worker: Worker = Worker(os.uname().nodename, os.getpid())
 
     def open_replay(self, location: RunLocation, definition: WorkflowDefinition[..., Any]) -> Replay:

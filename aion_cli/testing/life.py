@@ -22,6 +22,7 @@ from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import Waiting
 from aion_cli.errors import NoSuchRunError, UsageError, WrongStateError
 from aion_cli.runtime.activities import ActivityRunner
+from aion_cli.runtime.attached import RunningChildren, as_spawned, open_children
 from aion_cli.runtime.children import definition_of, outcome_for_parent
 from aion_cli.runtime.endings import Closed, RunSettings, SuspendReason
 from aion_cli.runtime.executor import ChildOutcome, ChildSuspendedError, SendOutcome, SpawnedChild
@@ -91,6 +92,7 @@ class Life:
         self.waiting: list[Waiting] = []
         self._live: LiveRun | None = None
         self._stop: SuspendReason | None = None
+        self._running: RunningChildren = {}
 
     def suspend(self, reason: SuspendReason) -> None:
         """Stop, leaving the run open; see LiveRun.suspend."""
@@ -135,12 +137,15 @@ class Life:
                 worker=_WORKER,
                 clock=SkippingClock(place.loop),
                 known_ids=ledger.known_ids(self.workflow_id),
+                attached=self.attached_children(replay.execution.started),
+                running=self._running,
                 settings=msgspec.structs.replace(place.settings, timeout_s=definition.timeout_s),
                 listener=_nobody,
                 on_quiet=_quiet,
             )
             outcome = await live.run(suspend_at_once=self._stop)
             self.waiting = live.waiting()
+            self._running = live.handed_over
             return outcome.event if isinstance(outcome, Closed) else None, replay.execution
         finally:
             self._live = None
@@ -154,6 +159,7 @@ class Life:
             workflow_type=continued.workflow_type or old.workflow_type,
             input=continued.input,
             continued_from=old.run_id,
+            children=open_children(self._ledger.histories[self.workflow_id][-1].events, self._is_open),
         )
         run = RunName(self.workflow_id, len(self._ledger.histories[self.workflow_id]) + 1)
         self._ledger.create_history(run, [started, *execution.unconsumed()])
@@ -205,6 +211,24 @@ class Life:
             self._ledger.deliver(child.workflow_id, event)
         except WrongStateError:
             return
+
+    def keep_child(self, child: SpawnedChild) -> None:
+        """See that a recorded child has a history; see OtherRuns."""
+        if self._refusal(child) is None:
+            self._ensure_exists(child)
+
+    def attached_children(self, started: ev.WorkflowStarted) -> list[SpawnedChild]:
+        """Describe the open children that a run took over; see OtherRuns."""
+        found: list[SpawnedChild] = []
+        for position, child in enumerate(started.children):
+            if self._is_open(child.workflow_id):
+                first = self._ledger.histories[child.workflow_id][0].events[0]
+                target = self._place.code[first.workflow_type]
+                found.append(as_spawned(child, position, started.workflow_id, first, target))
+        return found
+
+    def _is_open(self, workflow_id: str) -> bool:
+        return self._ledger.end_of(workflow_id) is None
 
     def is_child_blocked(self, child: SpawnedChild) -> bool:
         """Say whether only timers and signals can move a child; see OtherRuns."""

@@ -144,6 +144,9 @@ class NotingExecutor:
     def close_child(self, child: SpawnedChild, request_id: str) -> None:
         self.log.append(f"close child {child.workflow_id} as {request_id}")
 
+    def keep_child(self, child: SpawnedChild) -> None:
+        self.log.append(f"keep child {child.workflow_id}")
+
     def is_child_blocked(self, child: SpawnedChild) -> bool:
         return self.blocked_children
 

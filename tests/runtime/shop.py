@@ -25,7 +25,7 @@ from aion_cli.runtime.reading import read_history
 from aion_cli.runtime.recorder import stamped_from_start
 from aion_cli.runtime.runner import Runner
 from aion_cli.runtime.wall import WallClock
-from aion_cli.runtime.workshop import Workshop
+from aion_cli.runtime.workshop import CodeLookup, Workshop
 from tests.builders import AnyWorkflow, raw
 
 LONGEST_S = 30.0
@@ -34,7 +34,7 @@ LONGEST_S = 30.0
 class Shop:
     """One process's worth of runs. told: (workflow id, type of event) of what it was told is on disk."""
 
-    def __init__(self, root: Path, *, settings: RunSettings | None = None) -> None:
+    def __init__(self, root: Path, *, settings: RunSettings | None = None, find_code: CodeLookup | None = None) -> None:
         self.folder = HistoriesFolder(root)
         self.told: list[tuple[str, str]] = []
         self.notices: list[str] = []
@@ -47,6 +47,7 @@ class Shop:
             notice=self.notices.append,
             durability=Durability.PROCESS,
             settings=settings or RunSettings(grace_s=5.0),
+            find_code=find_code,
         )
         self.runs = LocalRuns(self.shop)
 

@@ -459,24 +459,6 @@ def test_a_child_that_was_recorded_as_its_parent_ended_is_started_all_the_same(s
     assert shop.names(CHILD)[-1] == expected[parent_close]
 
 
-def test_a_parent_that_continues_as_new_closes_no_child(shop: Shop) -> None:
-    @workflow
-    async def again(n: int) -> int:
-        if n:
-            await start_child(ship_when_told, "A1", id="parcel")
-            await go.receive()
-            raise ContinueAsNew(n - 1)
-        return n
-
-    async def meanwhile(runner: Runner) -> None:
-        await shop.until("parcel", ev.WorkflowStarted)
-        shop.send(signal("go", 1))
-
-    shop.run(again, 1, meanwhile=meanwhile)
-    assert shop.names("parcel") == ["WorkflowStarted"]
-    assert CALLS == []
-
-
 # --- signals to other runs
 
 

@@ -61,6 +61,12 @@ class NoOthers:
     def close_child(self, child: SpawnedChild, request_id: str) -> None:
         raise NotImplementedError
 
+    def keep_child(self, child: SpawnedChild) -> None:
+        raise NotImplementedError
+
+    def attached_children(self, started: ev.WorkflowStarted) -> list[SpawnedChild]:
+        raise NotImplementedError
+
     def is_child_blocked(self, child: SpawnedChild) -> bool:
         raise NotImplementedError
 

@@ -70,6 +70,6 @@ def test_a_recorder_whose_commit_failed_writes_nothing_more(tmp_path: Path) -> N
     with pytest.raises(StoreError, match="sync"):
         recorder.append([scheduled(0)], at(1))
     before = len(calls.log)
-    with pytest.raises(StoreError, match="nothing more is recorded.*cannot sync"):
+    with pytest.raises(StoreError, match=r"nothing more is recorded.*cannot sync"):
         recorder.append([scheduled(0)], at(1))
     assert len(calls.log) == before
