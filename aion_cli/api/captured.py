@@ -10,8 +10,12 @@ from typing import IO
 
 from aion_cli.api import process_groups
 from aion_cli.api.step_output import LineCutter
+from aion_cli.core.payload import MAX_BYTES
 
 _CHUNK = 256 << 10
+
+MOST_KEPT = MAX_BYTES
+"""Bytes of each stream that are kept: more could not be recorded."""
 
 
 class CapturedCommand:
@@ -56,8 +60,13 @@ class CapturedCommand:
             self._stderr.close()
 
     @property
+    def longest(self) -> int:
+        """How many bytes it has printed on that of its two streams on which it printed more."""
+        return max(self._stdout.size, self._stderr.size)
+
+    @property
     def stdout(self) -> str:
-        """What it has printed so far; bytes that are no UTF-8 are replaced."""
+        """What it has printed so far, up to MOST_KEPT bytes; bytes that are no UTF-8 are replaced."""
         return self._stdout.data.decode("utf-8", "replace")
 
     @property
@@ -67,10 +76,14 @@ class CapturedCommand:
 
 
 class _Captured:
-    """What comes out of a pipe. ended: set when nobody holds the other end any more, or it was closed here."""
+    """What comes out of a pipe: its size, and as much as is kept.
+
+    ended: set when nobody holds the other end any more, or it was closed here.
+    """
 
     def __init__(self, pipe: IO[bytes], lines: LineCutter) -> None:
         self.data = bytearray()
+        self.size = 0
         self.ended = asyncio.Event()
         self._pipe = pipe
         self._lines = lines
@@ -84,7 +97,8 @@ class _Captured:
         except BlockingIOError:
             return
         if chunk:
-            self.data += chunk
+            self.data += chunk[: MOST_KEPT - len(self.data)]
+            self.size += len(chunk)
             self._lines.feed(chunk)
         else:
             self.close()

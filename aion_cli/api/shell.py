@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from aion_cli.api.captured import CapturedCommand
+from aion_cli.api.captured import MOST_KEPT, CapturedCommand
 from aion_cli.api.definitions import ActivityDefinition
 from aion_cli.api.masking import masks
 from aion_cli.api.step_output import step_output
 from aion_cli.core.retry import Duration, RetryPolicy
+from aion_cli.errors import NonRetryable
 
 _TAIL = 2_000
 
@@ -43,6 +44,10 @@ class ShellError(Exception):
         }
 
 
+class OutputTooLongError(NonRetryable):
+    """A command printed more than can be recorded. It has run to its end all the same."""
+
+
 async def _run_command(command: str, check: bool, cwd: str | None, env: dict[str, str] | None) -> ShellResult:
     running = CapturedCommand(
         command, cwd=cwd, env=None if env is None else {**os.environ, **env}, tell=step_output.teller()
@@ -51,6 +56,11 @@ async def _run_command(command: str, check: bool, cwd: str | None, env: dict[str
         exit_code = await running.ended()
     finally:
         await running.close()
+    if running.longest > MOST_KEPT:
+        raise OutputTooLongError(
+            f"it printed {running.longest:,} bytes, and at most {MOST_KEPT:,} can be recorded; "
+            f"have it write to a file: {command}"
+        )
     result = ShellResult(exit_code, running.stdout, running.stderr)
     if check and exit_code != 0:
         raise ShellError(command, result)

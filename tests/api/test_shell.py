@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from aion_cli import RetryPolicy, ShellError, ShellResult, shell, workflow
+from aion_cli.api import captured
 from aion_cli.api import shell as module
 from aion_cli.api.attempts import ActivityInfo
 from aion_cli.core import commands as cmd
@@ -30,6 +31,16 @@ def ran(command: str, *, check: bool = True, cwd: Path | None = None, env: dict[
 def test_exit_code_and_both_streams_come_back() -> None:
     assert ran("echo out; echo err >&2; exit 3", check=False) == ShellResult(3, "out\n", "err\n")
     assert ran("true") == ShellResult(0, "", "")
+
+
+def test_output_that_cannot_be_recorded_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captured, "MOST_KEPT", 1_000)
+    monkeypatch.setattr(module, "MOST_KEPT", 1_000)
+    assert ran("head -c 1000 /dev/zero | tr '\\0' x").stdout == "x" * 1_000
+    with pytest.raises(
+        module.OutputTooLongError, match=r"^it printed 1,001 bytes, and at most 1,000 can .* a file: head"
+    ):
+        ran("head -c 1001 /dev/zero >&2", check=False)
 
 
 def test_another_exit_code_than_zero_raises_with_the_last_lines() -> None:
