@@ -37,9 +37,7 @@ def test_output_that_cannot_be_recorded_is_an_error_that_says_what_to_do(monkeyp
     monkeypatch.setattr(captured, "MOST_KEPT", 1_000)
     monkeypatch.setattr(module, "MOST_KEPT", 1_000)
     assert ran("head -c 1000 /dev/zero | tr '\\0' x").stdout == "x" * 1_000
-    with pytest.raises(
-        module.OutputTooLongError, match=r"printed 1,001 bytes, .* at most 1,000 .* a file: head"
-    ):
+    with pytest.raises(module.OutputTooLongError, match=r"printed 1,001 bytes, .* at most 1,000 .* a file: head"):
         ran("head -c 1001 /dev/zero >&2", check=False)
 
 
