@@ -194,14 +194,14 @@ MUTANTS = (
     Mutant(
         "a run ends without the inbox lock",
         "interleavings",
-        "runtime.live:LiveRun._append_last",
+        "runtime.closing:Closing._append_last",
         "with self._mailbox.locked():",
         "if True:",
     ),
     Mutant(
         "a run ends with messages in its inbox",
         "interleavings",
-        "runtime.live:LiveRun._append_last",
+        "runtime.closing:Closing._append_last",
         "if not self._mailbox.list():",
         "if True:",
     ),
