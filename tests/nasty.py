@@ -111,6 +111,7 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     ev.DefinitionRef: st.builds(ev.DefinitionRef, names, names, names),
     ev.RuntimeRef: st.builds(ev.RuntimeRef, names, names),
     ev.ParentClose: st.sampled_from(ev.ParentClose),
+    list[ev.AttachedChild]: st.lists(st.builds(ev.AttachedChild, names, names, st.integers(0, 3)), max_size=2),
     dict[str, str]: st.dictionaries(texts, texts, max_size=2),
 }
 _INSTANTS = frozenset({"fire_at", "next_attempt_at"})
