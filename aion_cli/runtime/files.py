@@ -469,6 +469,16 @@ def _is_refusal_of_disk(error: StoreError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
+@contextmanager
+def only_refusals_of_disk() -> Generator[None]:
+    """Forgive a sync that cannot be made at all, as on read-only file systems, where there is nothing to bring down."""
+    try:
+        yield
+    except StoreError as error:
+        if _is_refusal_of_disk(error):
+            raise
+
+
 def temporary_directory(root: Path) -> Path:
     """Where files are written before they get their name, in the folder of histories that is root."""
     return root / ".aion" / "tmp"

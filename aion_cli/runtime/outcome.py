@@ -11,7 +11,7 @@ import msgspec
 from aion_cli.core import events as ev
 from aion_cli.core.status import RunStatus, Waiting, WaitKind
 from aion_cli.runtime.endings import Suspended, SuspendReason
-from aion_cli.runtime.files import Files
+from aion_cli.runtime.files import Files, only_refusals_of_disk
 from aion_cli.runtime.reading import read_history, read_last_event
 
 _STATUS: dict[type[Any], RunStatus] = {
@@ -83,7 +83,9 @@ def settle(path: Path, files: Files) -> None:
     """
     fd = files.open_read(path)
     try:
-        files.sync(fd, path)
+        with only_refusals_of_disk():
+            files.sync(fd, path)
+        with only_refusals_of_disk():
+            files.sync_directory(path.parent)
     finally:
         files.close(fd)
-    files.sync_directory(path.parent)
