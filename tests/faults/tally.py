@@ -127,7 +127,9 @@ def _number(row: str) -> int:
 def _wanted(goal: Goal, count: int) -> str:
     if not goal.wanted or (goal.in_torture and not TORTURE):
         return ""
-    return f"{'' if count >= goal.wanted else _SHORT} of {goal.wanted:,}"
+    if count >= goal.wanted:
+        return f" of {goal.wanted:,}"
+    return f"{_SHORT} of {goal.wanted:,}" if _FIGURES else ""  # else only some of the tests were asked for, perhaps
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
