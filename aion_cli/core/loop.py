@@ -162,12 +162,14 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         ready = self._ready
         while ready and not main.done():
             handle = ready.popleft()
-            if not handle.cancelled():
-                try:
+            try:
+                if not handle.cancelled():
                     handle._run()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - how a loop runs its handles
-                except SystemExit:
-                    # The task that raised it holds it as well: an outcome of the author's code like others.
-                    continue
+            except SystemExit:
+                # The task that raised it holds it as well: an outcome of the author's code like others.
+                pass
+            # The traceback of what a task raised may hold this frame: then the task, held by it, would never be missed.
+            del handle
 
     def being_current(self) -> AbstractContextManager[None]:
         """Be the running loop meanwhile. Who makes many steps in a row enters this once for all of them."""
