@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -247,7 +248,10 @@ def work(fork: bool) -> str:
     """Say that this process works, and go on until it is told to end. fork: leave a copy of this process behind."""
     if fork:
         begun, begins = os.pipe()
-        child = os.fork()
+        with warnings.catch_warnings():
+            # From Python 3.12 on it warns of what is tried here: a fork of a process with threads.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
         if child == 0:
             os.write(begins, b"x")
             time.sleep(60)
