@@ -17,9 +17,9 @@ from aion_cli.core.events import EventClass, event_class
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import RunStatus, summarise
 from aion_cli.errors import AionError
-from aion_cli.runtime.attached import open_children
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.inbox import Inbox
+from aion_cli.runtime.lineage import open_children
 from aion_cli.runtime.reading import read_history
 from aion_cli.runtime.waits import closes_at
 from aion_cli.runtime.workshop import open_replay

@@ -7,7 +7,7 @@ runs them, and what their parent_close says is done to them when the last run of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aion_cli.core import commands as cmd
@@ -17,26 +17,6 @@ from aion_cli.runtime.executor import SpawnedChild
 
 RunningChildren = Mapping[str, asyncio.Task[Any]]
 """Tasks that run children, by workflow id, as one run leaves them to the next."""
-
-
-def open_children(events: Iterable[ev.Event], is_open: Callable[[str], bool]) -> list[ev.AttachedChild]:
-    """Return the children that a run started or took over, and that are open. is_open: by workflow id."""
-    inherited: list[ev.AttachedChild] = []
-    started: dict[int, ev.AttachedChild] = {}
-    run_id = ""
-    for event in events:
-        match event:
-            case ev.WorkflowStarted():
-                run_id, inherited = event.run_id, event.children
-            case ev.ChildWorkflowStarted():
-                started[event.ordinal] = ev.AttachedChild(
-                    event.child_workflow_id, run_id, event.seq, event.parent_close
-                )
-            case ev.ChildWorkflowCompleted() | ev.ChildWorkflowFailed() | ev.ChildWorkflowCancelled():
-                started.pop(event.ordinal, None)
-            case _:
-                pass
-    return [child for child in [*inherited, *started.values()] if is_open(child.workflow_id)]
 
 
 def as_spawned(

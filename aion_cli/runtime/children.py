@@ -15,7 +15,7 @@ import msgspec
 from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
-from aion_cli.core.events import ErrorKind, Failure, ParentClose
+from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.ids import RunName
 from aion_cli.core.status import RunStatus, summarise
 from aion_cli.errors import (
@@ -32,6 +32,7 @@ from aion_cli.runtime.delivery import deliver
 from aion_cli.runtime.endings import SuspendReason
 from aion_cli.runtime.executor import ChildOutcome, ChildSuspendedError, SendOutcome, SpawnedChild
 from aion_cli.runtime.journal import JsonlStore
+from aion_cli.runtime.lineage import closing_message
 from aion_cli.runtime.ownership import Role
 from aion_cli.runtime.reading import read_first_event, read_history
 from aion_cli.runtime.recorder import stamped_from_start
@@ -171,13 +172,11 @@ class LocalRuns:
 
     def close_child(self, child: SpawnedChild, request_id: str) -> None:
         """Do to an open child what its parent_close says."""
-        match child.event.parent_close:
-            case ParentClose.CANCEL:
-                self._tell(child, ev.WorkflowCancelRequested(request_id=request_id, reason="its parent ended"))
-            case ParentClose.TERMINATE:
-                self._tell(child, ev.WorkflowTerminated(reason="its parent ended"))
-            case ParentClose.ABANDON:
-                self._ensure_exists(child)
+        message = closing_message(child.event.parent_close, request_id)
+        if message is None:
+            self._ensure_exists(child)
+        else:
+            self._tell(child, message)
 
     def _tell(self, child: SpawnedChild, event: ev.Event) -> None:
         if self._refusal(child) is not None:

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from aion_cli.core import events as ev
-from aion_cli.errors import DamagedHistoryError, NoSuchRunError, OwnedElsewhereError
-from aion_cli.runtime.folder import HistoriesFolder
+from aion_cli.errors import DamagedHistoryError, NoSuchRunError, OwnedElsewhereError, WrongStateError
+from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.inbox import Accepted, AlreadyKnown, Inbox, drain
 from aion_cli.runtime.journal import Durability, JsonlStore
+from aion_cli.runtime.lineage import closing_id, closing_message, open_children
 from aion_cli.runtime.ownership import Role, take
-from aion_cli.runtime.reading import read_last_event
+from aion_cli.runtime.reading import read_first_event, read_history, read_last_event
 from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.wall import Clock, instant
 
@@ -83,16 +84,30 @@ def _drain_owned(folder: HistoriesFolder, inbox: Inbox, clock: Clock, notice: No
             if isinstance(last, ev.WorkflowContinuedAsNew):
                 # Which signals the next run inherits only the code can tell; the messages are safe where they are.
                 return False
+            closed = isinstance(last, ev.TERMINAL_EVENTS)
+            if not closed and any(isinstance(event, ev.WorkflowTerminated) for _, event in inbox.list()):
+                _tell_children(folder, location, clock, notice)
             drain(
                 inbox,
                 Recorder(store),
                 inbox.recorded_ids(),
                 instant(clock),
-                closed=isinstance(last, ev.TERMINAL_EVENTS),
+                closed=closed,
             )
         finally:
             store.close()
     return True
+
+
+def _tell_children(folder: HistoriesFolder, location: RunLocation, clock: Clock, notice: Notice) -> None:
+    """Do to the open children of a run that is about to be terminated what their parent_close says."""
+    for child in open_children(read_history(location.path, folder.files), folder.is_open):
+        message = closing_message(child.parent_close, closing_id(child.run_id, child.seq))
+        first = read_first_event(folder.runs_of(child.workflow_id)[0].path, folder.files)
+        if message is None or first.parent != ev.ParentRef(location.workflow_id, child.run_id, child.seq):
+            continue
+        with suppress(WrongStateError):  # it has ended meanwhile
+            deliver(folder, child.workflow_id, message, chosen_id=True, role=Role.SIGNAL, clock=clock, notice=notice)
 
 
 def report_torn_tail(store: JsonlStore, notice: Notice) -> None:

@@ -21,7 +21,7 @@ from aion_cli.core.ids import RunName
 from aion_cli.core.replay import Boundary, Replay
 from aion_cli.core.status import Waiting, WaitKind, summarise
 from aion_cli.errors import AionError, NonDeterminismError, NoSuchRunError, PayloadError, WrongStateError
-from aion_cli.runtime.attached import RunningChildren, open_children
+from aion_cli.runtime.attached import RunningChildren
 from aion_cli.runtime.delivery import drain_unowned, report_torn_tail
 from aion_cli.runtime.endings import Closed, RunSettings, SuspendReason
 from aion_cli.runtime.executor import InProcessExecutor, OtherRuns
@@ -30,6 +30,7 @@ from aion_cli.runtime.handoff import Identity
 from aion_cli.runtime.inbox import Inbox, MessageId, message_id
 from aion_cli.runtime.journal import JsonlStore
 from aion_cli.runtime.leftovers import sweep
+from aion_cli.runtime.lineage import open_children
 from aion_cli.runtime.live import LiveRun
 from aion_cli.runtime.mailbox import InboxMailbox
 from aion_cli.runtime.outcome import RunEnd, ended, suspended

@@ -13,6 +13,7 @@ from aion_cli.core.correlation import CorrelationKey
 from aion_cli.core.resolver import Resolver
 from aion_cli.runtime.executor import LiveExecutor, SpawnedChild
 from aion_cli.runtime.handoff import Identity
+from aion_cli.runtime.lineage import closing_id
 
 TAKING_TIME = (cmd.RunActivity, cmd.StartTimer, cmd.SendSignal, cmd.SpawnChild)
 """Commands that begin a live effect; the others are done once they are recorded."""
@@ -27,7 +28,7 @@ class Underway:
         self._tasks: dict[CorrelationKey, asyncio.Task[Any]] = {}
         self._brief: set[asyncio.Task[Any]] = set()
         self._children: dict[CorrelationKey, SpawnedChild] = {}
-        self._attached: set[CorrelationKey] = set()
+        self._open: set[CorrelationKey] = set()
         self._activities: dict[CorrelationKey, int] = {}
         self._due_at: dict[CorrelationKey, str] = {}
 
@@ -47,7 +48,7 @@ class Underway:
             self._activities.pop(command.key, None)
             self._due_at.pop(command.key, None)
         self._brief.discard(task)
-        self._attached.discard(command.key)
+        self._open.discard(command.key)
 
     def note_activity(self, key: CorrelationKey, seq: int) -> None:
         """Take note of where an activity is recorded as scheduled."""
@@ -58,12 +59,13 @@ class Underway:
         assert isinstance(event, ev.ChildWorkflowStarted)
         parent = ev.ParentRef(self._identity.workflow_id, self._identity.run_id, event.seq)
         self._children[command.key] = child = SpawnedChild(command, event, parent)
+        self._open.add(command.key)
         return child
 
     def attach(self, child: SpawnedChild, task: asyncio.Task[Any] | None) -> None:
         """Take note of an open child of an earlier run, and of the task that runs it, if it is run."""
         self._children[child.command.key] = child
-        self._attached.add(child.command.key)
+        self._open.add(child.command.key)
         if task is not None:
             self._tasks[child.command.key] = task
 
@@ -112,9 +114,16 @@ class Underway:
         return {*self._tasks.values(), *self._brief}
 
     def close_children(self, is_awaited: Callable[[cmd.AnyCommand], bool]) -> None:
-        """Have the parent_close messages of open children accepted, before the parent's end is recorded."""
+        """Have the parent_close messages of open children accepted, before the parent's end is recorded.
+
+        Those that are told to end and do not run here are run, to do so.
+        """
         for child in self._open_children(is_awaited):
-            self._executor.close_child(child, f"{child.parent.run_id}/{child.parent.seq}/close")
+            self._executor.close_child(child, closing_id(child.parent.run_id, child.parent.seq))
+            key = child.command.key
+            if key not in self._tasks and child.event.parent_close is not ev.ParentClose.ABANDON:
+                self._tasks[key] = task = asyncio.get_running_loop().create_task(self._executor.spawn_child(child))
+                task.add_done_callback(_look_at)
 
     def keep_children(self, is_awaited: Callable[[cmd.AnyCommand], bool]) -> None:
         """See that open children have histories, before it is recorded that their parent continues as a new run."""
@@ -122,8 +131,7 @@ class Underway:
             self._executor.keep_child(child)
 
     def _open_children(self, is_awaited: Callable[[cmd.AnyCommand], bool]) -> list[SpawnedChild]:
-        known = self._tasks.keys() | self._attached
-        return [child for key, child in self._children.items() if key in known or is_awaited(child.command)]
+        return [child for key, child in self._children.items() if key in self._open or is_awaited(child.command)]
 
     def suspend_children(self) -> None:
         """Stop the children that run here, leaving them open."""
@@ -156,3 +164,9 @@ class Underway:
             asked = resolver.half_done(key).withdrawn_by
             if asked is not None:
                 self._executor.cancel_child(child, self._identity.stable_id(asked.seq))
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:
+    """Whether a child could be run to its end is its own business, once its parent has ended."""
+    if not task.cancelled():
+        task.exception()

@@ -14,7 +14,7 @@ from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
 from aion_cli.core.cursor import HistoryCursor
-from aion_cli.core.events import ErrorKind, Failure, ParentClose
+from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.execution import Execution
 from aion_cli.core.ids import RunName, check_workflow_id
 from aion_cli.core.replay import Replay
@@ -22,11 +22,12 @@ from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import Waiting
 from aion_cli.errors import NoSuchRunError, UsageError, WrongStateError
 from aion_cli.runtime.activities import ActivityRunner
-from aion_cli.runtime.attached import RunningChildren, as_spawned, open_children
+from aion_cli.runtime.attached import RunningChildren, as_spawned
 from aion_cli.runtime.children import definition_of, outcome_for_parent
 from aion_cli.runtime.endings import Closed, RunSettings, SuspendReason
 from aion_cli.runtime.executor import ChildOutcome, ChildSuspendedError, SendOutcome, SpawnedChild
 from aion_cli.runtime.handoff import Identity, Worker
+from aion_cli.runtime.lineage import closing_message, open_children
 from aion_cli.runtime.live import LiveRun
 from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.starting import runtime_ref
@@ -194,14 +195,11 @@ class Life:
 
     def close_child(self, child: SpawnedChild, request_id: str) -> None:
         """Do to an open child what its parent_close says; see OtherRuns."""
-        match child.event.parent_close:
-            case ParentClose.CANCEL:
-                self._tell(child, ev.WorkflowCancelRequested(request_id=request_id, reason="its parent ended"))
-            case ParentClose.TERMINATE:
-                self._tell(child, ev.WorkflowTerminated(reason="its parent ended"))
-            case ParentClose.ABANDON:
-                if self._refusal(child) is None:
-                    self._ensure_exists(child)
+        message = closing_message(child.event.parent_close, request_id)
+        if message is not None:
+            self._tell(child, message)
+        elif self._refusal(child) is None:
+            self._ensure_exists(child)
 
     def _tell(self, child: SpawnedChild, event: ev.Event) -> None:
         if self._refusal(child) is not None:

@@ -384,6 +384,34 @@ def parent_that_leaves(parent_close: str) -> object:
     return leaves
 
 
+def test_a_child_that_nobody_runs_is_run_to_be_cancelled_with_its_parent(shop: Shop) -> None:
+    assert shop.until_blocked(order_slowly, "A1").status is RunStatus.WAITING
+    shop.send(cancel_requested())
+    assert shop.run(order_slowly).status is RunStatus.CANCELLED
+    assert (shop.names(CHILD)[-1], CALLS) == ("WorkflowCancelled", ["unpack A1"])
+
+
+@pytest.mark.parametrize(
+    ("parent_close", "ends_with"),
+    [("cancel", "WorkflowCancelRequested"), ("terminate", "WorkflowTerminated"), ("abandon", "WorkflowStarted")],
+)
+def test_terminating_a_run_that_nobody_owns_deals_with_its_open_children(
+    shop: Shop, parent_close: str, ends_with: str
+) -> None:
+    shop.until_blocked(parent_that_leaves(parent_close))  # pyright: ignore[reportArgumentType] - a workflow
+    shop.send(ev.WorkflowTerminated())
+    assert shop.names()[-1] == "WorkflowTerminated"
+    assert shop.names(CHILD)[-1] == ends_with
+
+
+def test_terminating_a_run_that_nobody_owns_leaves_alone_what_it_did_not_start(shop: Shop) -> None:
+    shop.write(started("A1"), child(0, "ship", "A1", CHILD))
+    shop.write(started("A1", parent=ev.ParentRef("order-1", "another", 2)), workflow_id=CHILD)
+    shop.send(ev.WorkflowTerminated())
+    assert shop.names()[-1] == "WorkflowTerminated"
+    assert shop.names(CHILD) == ["WorkflowStarted"]
+
+
 @pytest.mark.parametrize(
     ("parent_close", "ends_with", "calls"),
     [
@@ -452,7 +480,7 @@ def test_a_child_that_was_recorded_as_its_parent_ended_is_started_all_the_same(s
     shop.run(leaves)
     assert shop.names() == ["WorkflowStarted", "ChildWorkflowStarted", "WorkflowCompleted"]
     expected = {
-        "cancel": "WorkflowCancelRequested",
+        "cancel": "WorkflowCancelled",
         "terminate": "WorkflowTerminated",
         "abandon": "WorkflowStarted",
     }
