@@ -7,6 +7,7 @@ removed. So a crash at any moment is a prefix of the log.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from aion_cli.core import clock
@@ -14,6 +15,7 @@ from aion_cli.core import events as ev
 from aion_cli.core.ids import RunName
 from aion_cli.errors import NoSuchRunError, WrongStateError
 from aion_cli.runtime.inbox import Message, MessageId, message_id
+from aion_cli.runtime.lineage import closing_id, closing_message, open_children
 from aion_cli.runtime.recorder import Recorder, stamped_from_start
 from aion_cli.testing.mailbox import MemoryMailbox
 from aion_cli.testing.store import CuttableStore
@@ -159,8 +161,22 @@ class Ledger:
         for message in mailbox.list():
             is_open = not isinstance(store.events[-1], ev.TERMINAL_EVENTS)
             if is_open and message_id(message.event) not in known:
+                if isinstance(message.event, ev.WorkflowTerminated):
+                    self._tell_children(workflow_id)
                 recorder.append([message.event], self.now())
             mailbox.remove([message.name])
+
+    def _tell_children(self, workflow_id: str) -> None:
+        """Do to the open children of a run that is about to be terminated what their parent_close says."""
+        for child in open_children(self.histories[workflow_id][-1].events, self._is_open):
+            message = closing_message(child.parent_close, closing_id(child.run_id, child.seq))
+            asker = ev.ParentRef(workflow_id, child.run_id, child.seq)
+            if message is not None and self.histories[child.workflow_id][0].events[0].parent == asker:
+                with suppress(WrongStateError):
+                    self.deliver(child.workflow_id, message)
+
+    def _is_open(self, workflow_id: str) -> bool:
+        return workflow_id in self.histories and self.end_of(workflow_id) is None
 
     def cuts(self) -> Iterator[Cut]:
         """Yield every moment at which a crash can have struck: between facts, and inside batches.
