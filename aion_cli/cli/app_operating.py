@@ -144,7 +144,10 @@ def resume(
 ) -> int:
     """Go on with open runs until only timers and signals can move them: the line for cron.
 
-    Prints one JSON line a run. A run that another process owns is skipped, a child is left to its open parent.
+    Prints one JSON line a run, or with -o json one array. A run that another process owns is skipped, a child is left
+    to its open parent. An activity that waits for its next attempt is not waited for.
+
+    Exit code: of those of all runs the first of 10, 5, 4, 1, else the first other one that is not 0, else 0.
     """
     request = ResumeRequest(
         runs=tuple(runs or ()),

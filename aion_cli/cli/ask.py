@@ -22,9 +22,10 @@ from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.cli.telling import connect_output
 from aion_cli.cli.waiting import WaitFinder
 from aion_cli.core import events as ev
+from aion_cli.core.failures import failure_of
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import summarise
-from aion_cli.errors import OwnedElsewhereError, PayloadError, UsageError, WrongStateError
+from aion_cli.errors import AionError, OwnedElsewhereError, PayloadError, UsageError, WrongStateError
 from aion_cli.runtime.activities import ActivityRunner
 from aion_cli.runtime.asking import ask, replayed
 from aion_cli.runtime.children import LocalRuns
@@ -81,7 +82,14 @@ def query_command(settings: Settings, request: QueryRequest) -> int:
     connect_output()
     args = None if request.args is None else read_document(request.args, "ARGS")
     paths = SourcePaths(str(Path.cwd()))
-    output.write_json(ask(location.path, folder, definition, paths, request.name, args))
+    try:
+        answer = ask(location.path, folder, definition, paths, request.name, args)
+    except AionError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the author's code raises is its answer
+        _report_failure(settings, location.workflow_id, "query", request.name, failure_of(error, paths))
+        return ExitCode.WORKFLOW_FAILED
+    output.write_json(answer)
     return ExitCode.OK
 
 
@@ -138,14 +146,16 @@ async def _await_answer(
     definition: WorkflowDefinition[..., Any],
     started: ev.WorkflowStarted,
     update_id: str,
-) -> ev.Event | None:
-    """Return the answer once it is recorded; None if the run closed without one."""
+) -> ev.Event | RunEnd | None:
+    """Return the answer once it is recorded; how the run is if it is paused, None if it closed without an answer."""
     while True:
         answer, closed = _find_answer(folder, started.workflow_id, update_id)
         if answer is not None or closed:
             return answer
         try:
-            await _own_until_answered(settings, request, folder, definition, started, update_id)
+            end = await _own_until_answered(settings, request, folder, definition, started, update_id)
+            if end.reason is SuspendReason.PAUSED:
+                return end
         except OwnedElsewhereError:
             await asyncio.sleep(_LOOK_EVERY_S)
 
@@ -168,7 +178,7 @@ async def _own_until_answered(
     definition: WorkflowDefinition[..., Any],
     started: ev.WorkflowStarted,
     update_id: str,
-) -> None:
+) -> RunEnd:
     paths = SourcePaths(str(Path.cwd()))
     runners: list[Runner] = []
 
@@ -193,19 +203,26 @@ async def _own_until_answered(
     )
     runners.append(LocalRuns(shop).runner(started.workflow_id))
     with secrets_kept_from_output():
-        await runners[0].run(definition, started)
+        return await runners[0].run(definition, started)
 
 
-def _report(settings: Settings, workflow_id: str, update: str, answer: ev.Event | None) -> int:
+def _report(settings: Settings, workflow_id: str, update: str, answer: ev.Event | RunEnd | None) -> int:
     match answer:
+        case RunEnd():
+            return report_end(answer, settings, f"aion resume {workflow_id}")
         case ev.UpdateCompleted(result=result):
             output.write_json(result)
             return ExitCode.OK
         case ev.UpdateFailed(error=error):
-            color = output.stderr_takes_color(settings)
-            output.write_stderr(render.failure_text(workflow_id, error, update=update, color=color))
-            if settings.output is not OutputMode.HUMAN:
-                output.write_json({"run": workflow_id, "error": error})
+            _report_failure(settings, workflow_id, "update", update, error)
             return ExitCode.USAGE if error.kind is ev.ErrorKind.REJECTED else ExitCode.WORKFLOW_FAILED
         case _:
             raise WrongStateError(f"{workflow_id} was closed before it answered")
+
+
+def _report_failure(settings: Settings, workflow_id: str, kind: str, name: str, failure: ev.Failure) -> None:
+    """Tell what the author's code raised when it was asked. kind: query or update."""
+    color = output.stderr_takes_color(settings)
+    output.write_stderr(render.failure_text(f"{kind} {name} of {workflow_id}", failure, kind=kind, color=color))
+    if settings.output is not OutputMode.HUMAN:
+        output.write_json({"run": workflow_id, "error": failure})

@@ -76,6 +76,10 @@ def _explain(end: RunEnd, code: ExitCode, settings: Settings, go_on: str) -> Non
             output.warn(f"{end.workflow_id} is {end.status}" + (f": {reason}" if reason else ""))
         case ev.WorkflowTimedOut(timeout_s=timeout_s):
             output.warn(f"{end.workflow_id} took longer than {timeout_s:g} s")
+        case None if end.status is RunStatus.PAUSED:
+            output.say(
+                settings, f"{end.workflow_id} is open (paused); let it go on with: aion unpause {end.workflow_id}"
+            )
         case None if code is ExitCode.SUSPENDED:
             output.say(settings, f"{end.workflow_id} is open ({end.status}); go on with: {go_on}")
         case None:

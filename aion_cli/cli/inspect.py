@@ -104,7 +104,7 @@ def list_command(settings: Settings, request: ListRequest) -> int:
             for _, run in listing:
                 output.write_json_line(msgspec.json.encode(_listed(run)))
         case OutputMode.HUMAN:
-            _print_runs(settings, list(listing))
+            _print_runs(settings, list(listing), narrowed=bool(request.statuses or request.tags))
     return listing.exit_code
 
 
@@ -128,9 +128,10 @@ def _statuses(request: ListRequest) -> frozenset[RunStatus]:
         raise UsageError(f"there is no status {unknown}", hint=f"there are {', '.join(RunStatus)}") from None
 
 
-def _print_runs(settings: Settings, runs: list[tuple[RunLocation, RunSummary]]) -> None:
+def _print_runs(settings: Settings, runs: list[tuple[RunLocation, RunSummary]], *, narrowed: bool) -> None:
     if not runs:
-        output.say(settings, f"no runs in {settings.histories}")
+        what = "no such runs" if narrowed else "no runs"
+        output.say(settings, f"{what} in {settings.histories}")
         return
     now = time.time_ns() // 1000
     rows = [

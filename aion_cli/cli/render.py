@@ -73,14 +73,14 @@ def _places(error: errors.AionError) -> list[str]:
     return [place.removeprefix(here) for place in error.where]
 
 
-def failure_text(workflow_id: str, failure: Failure, *, update: str = "", hint: str = "", color: bool = False) -> str:
-    """Lay out the failure that ended a run, or an update: what was raised, the author's own frames, notes, causes."""
-    code, what, verb = "workflow-failed", workflow_id, "failed"
-    if update:
-        code, what = "update-failed", f"update {update} of {workflow_id}"
-    if failure.kind is ErrorKind.REJECTED:
-        code, verb = "update-rejected", "was rejected"
-    lines = [_painted(f"error[{code}]:", _RED, color) + f" {visible(what)} {verb}: {visible(_summary(failure))}"]
+def failure_text(what: str, failure: Failure, *, kind: str = "workflow", hint: str = "", color: bool = False) -> str:
+    """Lay out a failure of the author's code: what was raised, the author's own frames, notes, causes.
+
+    what: failed, a run or something of it. kind: of it, for the error's code: workflow, update or query.
+    """
+    verb, said = ("rejected", "was rejected") if failure.kind is ErrorKind.REJECTED else ("failed", "failed")
+    head = _painted(f"error[{kind}-{verb}]:", _RED, color)
+    lines = [f"{head} {visible(what)} {said}: {visible(_summary(failure))}"]
     cause: Failure | None = failure
     for depth in range(_MAX_CAUSES):
         if cause is None:

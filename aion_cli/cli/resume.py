@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -15,7 +16,7 @@ from aion_cli.cli.ends import end_document, say_interrupted
 from aion_cli.cli.operating_requests import ResumeRequest
 from aion_cli.cli.output import ExitCode
 from aion_cli.cli.progress import progress_view
-from aion_cli.cli.settings import Settings
+from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.cli.telling import connect_output
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import RunStatus
@@ -30,21 +31,47 @@ from aion_cli.runtime.wall import WallClock
 from aion_cli.runtime.workshop import Workshop
 
 _FIRST_APPLIES = (ExitCode.STORAGE, ExitCode.DAMAGED, ExitCode.NON_DETERMINISM, ExitCode.WORKFLOW_FAILED)
+"""Of several codes; if it is none of these, the first that is not 0."""
 _STOPPED = {SuspendReason.INTERRUPTED: ExitCode.SIGINT, SuspendReason.TERMINATED: ExitCode.SIGTERM}
 
 
 def resume_command(settings: Settings, request: ResumeRequest) -> int:
-    """Go on with each run until only timers and signals can move it; returns the first of 10, 5, 4, 1, 0."""
+    """Go on with each run until only timers and signals can move it; prints a line for each, or one array of all.
+
+    Returns the first of 10, 5, 4, 1 that applies, else the first other one, else 0.
+    """
     if not request.runs and not request.all and not request.due:
         raise UsageError("no run is named", hint="name runs, or give --all or --due")
     folder = HistoriesFolder(settings.histories)
-    codes: set[int] = set()
-    for location in _chosen(settings, folder, request):
-        code = _resume(settings, request, folder, location)
-        codes.add(code)
-        if code in (ExitCode.SIGINT, ExitCode.SIGTERM):
-            return code
-    return next((code for code in _FIRST_APPLIES if code in codes), ExitCode.OK)
+    codes: list[int] = []
+    with _Documents(settings) as documents:
+        for location in _chosen(settings, folder, request):
+            code = _resume(settings, request, folder, location, documents)
+            codes.append(code)
+            if code in (ExitCode.SIGINT, ExitCode.SIGTERM):
+                return code
+    applying = [code for code in _FIRST_APPLIES if code in codes]
+    return next(iter([*applying, *filter(None, codes)]), ExitCode.OK)
+
+
+class _Documents:
+    """What stdout gets: a line as soon as there is something to say of a run; with -o json one array at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._array: list[object] | None = [] if settings.output is OutputMode.JSON else None
+
+    def add(self, document: object) -> None:
+        if self._array is None:
+            output.write_json_line(msgspec.json.encode(document))
+        else:
+            self._array.append(document)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._array is not None:
+            output.write_json(self._array)
 
 
 def _chosen(settings: Settings, folder: HistoriesFolder, request: ResumeRequest) -> list[RunLocation]:
@@ -69,19 +96,24 @@ def _is_to_resume(folder: HistoriesFolder, location: RunLocation, due: DueRuns |
         return True
 
 
-def _resume(settings: Settings, request: ResumeRequest, folder: HistoriesFolder, location: RunLocation) -> int:
-    """Go on with one run, and print its line."""
+def _resume(
+    settings: Settings,
+    request: ResumeRequest,
+    folder: HistoriesFolder,
+    location: RunLocation,
+    documents: _Documents,
+) -> int:
+    """Go on with one run, and say what came of it."""
     try:
         end = _run(settings, request, folder, location)
     except OwnedElsewhereError as error:
-        output.write_json_line(msgspec.json.encode({"run": location.workflow_id, "skipped": error.message}))
+        documents.add({"run": location.workflow_id, "skipped": error.message})
         return ExitCode.OK
     except AionError as error:
         output.write_stderr(render.error_text(error, settings, color=output.stderr_takes_color(settings)))
-        document = {"run": location.workflow_id, "error": render.error_document(error, settings)}
-        output.write_json_line(msgspec.json.encode(document))
+        documents.add({"run": location.workflow_id, "error": render.error_document(error, settings)})
         return output.exit_code_of(error)
-    output.write_json_line(msgspec.json.encode(end_document(end)))
+    documents.add(end_document(end))
     if end.reason in _STOPPED:
         say_interrupted(end.workflow_id, _go_on(settings, end.workflow_id))
         return _STOPPED[end.reason]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from aion_cli.core import events as ev
+from aion_cli.core.cursor import visible_events
 from aion_cli.errors import WrongStateError
 from aion_cli.runtime.delivery import Notice, report_torn_tail
 from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.inbox import Inbox, drain
 from aion_cli.runtime.journal import JsonlStore
 from aion_cli.runtime.ownership import Role, take
-from aion_cli.runtime.reading import read_history
+from aion_cli.runtime.reading import find_reopens, read_history
 from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.wall import Clock, instant
 
@@ -29,7 +30,8 @@ def reopen(
         location = folder.latest(workflow_id)
         folder.require_own(location)
         candidates = _Candidates()
-        for event in read_history(location.path, folder.files):
+        reopens = find_reopens(location.path, folder.files)
+        for event in visible_events(read_history(location.path, folder.files), reopens):
             candidates.observe(event)
         superseded_from = candidates.choose(workflow_id, from_seq)
         store = JsonlStore.open_to_write(location.path, folder.files)
@@ -47,7 +49,7 @@ def reopen(
 
 
 class _Candidates:
-    """The events of a history that a reopen may start from."""
+    """The events of a history that a reopen may start from. What an earlier one superseded is not among them."""
 
     def __init__(self) -> None:
         self._last: ev.Event | None = None

@@ -131,6 +131,10 @@ def test_list_can_be_narrowed_down(project: Path, options: list[str], runs: list
     assert (done.returncode, [run["workflow_id"] for run in json.loads(done.stdout)]) == (0, runs)
 
 
+def test_a_list_that_is_narrowed_down_to_nothing_does_not_say_that_there_are_no_runs(project: Path) -> None:
+    assert aion("list", "--tag", "no=such", cwd=project).stderr == "no such runs in histories\n"
+
+
 def test_an_unknown_status_is_a_usage_error(project: Path) -> None:
     done = aion("list", "--status", "asleep", cwd=project)
     assert (done.returncode, done.stdout) == (2, "")

@@ -118,6 +118,41 @@ def test_a_query_is_answered_by_replaying_whether_the_run_is_open_or_closed(wait
     assert world(waiting) == ["charge 5"]
 
 
+def test_a_query_that_raises_is_exit_1_with_the_authors_line(project: Project) -> None:
+    project.write("""
+        from aion_cli import query
+
+        @workflow
+        async def order():
+            query("note", lambda: [][0])
+            await asyncio.sleep(3600)
+    """)
+    project.here("run", "order", "--id", "o1", "--until-blocked")
+    done = project.here("query", "o1", "note")
+    assert (done.code, done.stdout) == (1, "")
+    assert done.stderr.startswith("error[query-failed]: query note of o1 failed: IndexError: list index out of range")
+    assert project.line_of("[][0]").replace(":", '", line ') in done.stderr
+    as_json = project.here("query", "o1", "note", "-o", "json")
+    assert (as_json.code, as_json.document["error"]["type"]) == (1, "IndexError")
+
+
+def test_an_update_of_a_paused_run_says_that_it_is_answered_later(waiting: Project) -> None:
+    waiting.here("pause", "o1")
+    done = waiting.here("update", "o1", "add", "3", "--id", "u1")
+    assert done.code == 3
+    assert done.document["status"] == "paused"
+    assert "aion unpause o1" in done.stderr
+    waiting.here("unpause", "o1")
+    assert waiting.here("update", "o1", "add", "3", "--id", "u1").stdout == "8\n"
+
+
+def test_running_a_paused_run_says_how_to_let_it_go_on(waiting: Project) -> None:
+    waiting.here("pause", "o1")
+    done = waiting.here("run", "order", "--id", "o1")
+    assert (done.code, done.document["status"]) == (3, "paused")
+    assert "aion unpause o1" in done.stderr
+
+
 def test_an_unknown_query_or_update_is_exit_2_with_the_names_there_are(waiting: Project) -> None:
     asked = waiting.here("query", "o1", "totl")
     assert asked.code == 2
@@ -213,6 +248,24 @@ def test_reopening_from_a_failed_activity_tries_that_activity_again(project: Pro
     assert project.here("replay", "o1").code == 0
 
 
+def test_a_failure_that_was_superseded_cannot_be_reopened_from_again_but_the_next_one_can(project: Project) -> None:
+    project.write(BROKEN.replace("[:len(receipt) // 0]", ""))
+    (project.root / "weather").write_text("strike")
+
+    def failures() -> list[int]:
+        events = [json.loads(line) for line in project.here("show", "o1", "-o", "jsonl").stdout.splitlines()]
+        return [event["seq"] for event in events if event["type"] == "ActivityFailed"]
+
+    project.here("run", "order", "--id", "o1")
+    (first,) = failures()
+    project.here("reopen", "o1", "--from", str(first))
+    project.here("run", "order", "--id", "o1")
+    assert project.here("reopen", "o1", "--from", str(first)).code == 8
+    assert project.here("reopen", "o1", "--from", str(failures()[-1])).code == 0
+    project.here("run", "order", "--id", "o1")
+    assert len(failures()) == 3
+
+
 def test_a_cancelled_run_is_reopened_as_if_nobody_had_cancelled_it(waiting: Project) -> None:
     waiting.here("cancel", "o1")
     assert waiting.here("run", "order", "--id", "o1").code == 9
@@ -259,6 +312,20 @@ def test_resume_goes_on_with_all_open_runs_and_prints_a_line_each(waiting: Proje
 def test_resume_due_leaves_a_run_alone_that_cannot_move(waiting: Project) -> None:
     done = waiting.here("resume", "--due")
     assert (done.code, done.stdout) == (0, "")
+
+
+def test_resume_as_json_is_one_array_also_of_nothing(waiting: Project) -> None:
+    waiting.here("run", "order", "--id", "o2", "--until-blocked")
+    runs = waiting.here("resume", "--all", "-o", "json").document
+    assert [run["run"] for run in runs] == ["o1", "o2"]
+    assert waiting.here("resume", "--due", "-o", "json").document == []
+
+
+def test_resume_says_by_its_exit_code_that_it_could_not_go_on(waiting: Project) -> None:
+    (waiting.root / "workflows" / "order.py").write_text("def order(\n")
+    done = waiting.here("resume", "--all")
+    assert done.code == 2
+    assert json.loads(done.stdout)["error"]["code"] == "workflow-code"
 
 
 def test_resume_of_nothing_named_is_a_usage_error(waiting: Project) -> None:
