@@ -25,7 +25,7 @@ from typing import Any, cast
 from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.core.source import SourcePaths
 from aion_cli.errors import AionError, WorkflowCodeError
-from aion_cli.runtime.scan import scan_file, scan_folder, workflow_files
+from aion_cli.runtime.scan import broken_line, scan_file, scan_folder, workflow_files
 
 Workflow = WorkflowDefinition[..., Any]
 
@@ -60,6 +60,9 @@ def load_for_type(target: str, workflow_type: str, workflows_dir: Path, cwd: Pat
     return load_target(target, workflows_dir, cwd)
 
 
+_HIDDEN = "; a syntax error hides what is defined in the file above"
+
+
 def load_registered(workflow_type: str, workflows_dir: Path, cwd: Path) -> Workflow:
     """Return the workflow that is registered under a name in the workflows folder. Raises WorkflowCodeError."""
     files = _files_defining(workflow_type, workflows_dir)
@@ -83,10 +86,13 @@ def load_for_history(workflow_type: str, recorded_file: str, workflows_dir: Path
         return _of_file(_only(workflow_type, files), workflow_type, cwd)
     if recorded is not None and any(found.name == workflow_type for found in scan_file(recorded)):
         return _of_file(recorded, workflow_type, cwd)
+    if recorded is not None and broken_line(recorded):
+        return _of_file(recorded, workflow_type, cwd)  # which tells what is wrong with it
     raise WorkflowCodeError(
         f"there is no code for workflow {workflow_type}: {workflows_dir} does not define it"
         + (f", nor does {recorded_file} below {cwd}" if recorded_file else ""),
-        hint="name it: --workflow TARGET",
+        where=(broken := _broken_places(workflows_dir)),
+        hint="name it: --workflow TARGET" + (_HIDDEN if broken else ""),
     )
 
 
@@ -143,13 +149,20 @@ def _only(name: str, files: Sequence[Path]) -> Path:
 
 
 def _unknown(name: str, workflows_dir: Path) -> WorkflowCodeError:
-    found = scan_folder(workflows_dir)
+    found, broken = scan_folder(workflows_dir), _broken_places(workflows_dir)
     known = sorted({f.name for f in found} | {f.file.stem for f in found})
     if known:
-        return WorkflowCodeError(f"there is no workflow {name or repr(name)}", hint=f"there are: {', '.join(known)}")
-    return WorkflowCodeError(
-        f"there is no workflow {name}: {workflows_dir} holds none", hint="name a file.py, or set --workflows DIR"
-    )
+        message, hint = f"there is no workflow {name or repr(name)}", f"there are: {', '.join(known)}"
+    else:
+        message = f"there is no workflow {name}: {workflows_dir} holds none"
+        hint = "name a file.py, or set --workflows DIR"
+    return WorkflowCodeError(message, where=broken, hint=hint + (_HIDDEN if broken else ""))
+
+
+def _broken_places(workflows_dir: Path) -> tuple[str, ...]:
+    """Name the files of which nobody can say what they define, since they are no Python."""
+    lines = [(file, broken_line(file)) for file in workflow_files(workflows_dir)]
+    return tuple(f"{file}:{line}" for file, line in lines if line)
 
 
 def _below(recorded_file: str, cwd: Path) -> Path | None:

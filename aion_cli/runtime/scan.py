@@ -42,12 +42,26 @@ def scan_folder(folder: Path) -> list[Found]:
 def scan_file(file: Path) -> list[Found]:
     """Return the workflows that a file defines, in their order; none if it is not Python or cannot be read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an invalid escape in someone's file is not ours to report
-            tree = ast.parse(file.read_bytes(), str(file))
-        return list(_workflows(file, tree))
+        return list(_workflows(file, _parsed(file)))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return []
+
+
+def broken_line(file: Path) -> int:
+    """Return the line of the syntax error because of which nothing can be found in a file; 0 if it has none."""
+    try:
+        _parsed(file)
+    except SyntaxError as error:
+        return error.lineno or 1
+    except (OSError, ValueError, RecursionError, MemoryError):
+        pass
+    return 0
+
+
+def _parsed(file: Path) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an invalid escape in someone's file is not ours to report
+        return ast.parse(file.read_bytes(), str(file))
 
 
 def _workflows(file: Path, tree: ast.Module) -> Iterator[Found]:

@@ -325,6 +325,26 @@ def test_an_unknown_workflow_lists_what_there_is(project: Project) -> None:
     )
 
 
+def test_a_file_with_a_syntax_error_is_named_where_it_may_hide_what_is_looked_for(project: Project) -> None:
+    project.write("def broken(\n", "workflows/other.py")
+    place = project.line_of("def broken(", "workflows/other.py")
+    assert refused(project, "run", "ordr") == (
+        f"error[workflow-code]: there is no workflow ordr\n  at {place}\n"
+        "  hint: there are: hello, order; a syntax error hides what is defined in the file above\n"
+    )
+
+
+def test_the_syntax_error_in_the_file_of_a_recorded_run_is_shown(project: Project) -> None:
+    project.write("@workflow\nasync def order(): await asyncio.sleep(3600)\n")
+    project.here("run", "order", "--id", "r", "--until-blocked")
+    project.write("async def order(\n")
+    for command in (["resume", "r"], ["replay", "r"], ["query", "r", "status"]):
+        done = project.here(*command)
+        assert done.code == 2
+        assert "SyntaxError" in done.stderr
+        assert project.line_of("async def order(") in done.stderr
+
+
 def test_a_name_that_two_files_define_lists_both(project: Project) -> None:
     project.write("@workflow\nasync def hello() -> None: ...\n", "workflows/other.py")
     stderr = refused(project, "run", "hello")

@@ -118,7 +118,8 @@ def test_an_unknown_name_lists_what_there_is(project: Project) -> None:
     project.write("workflows/order.py", ORDER)
     project.write("workflows/broken.py", "def (")
     error = project.refusal("ordre")
-    assert error.hint == "there are: order, order_saga"
+    assert error.hint == "there are: order, order_saga; a syntax error hides what is defined in the file above"
+    assert [place.rpartition("/")[2] for place in error.where] == ["broken.py:1"]
     for target in ("../order", "", "order:", ":order", "\0"):
         assert "no workflow" in project.refusal(target).message
     for target in ("none.py", "none.py:x", "\0.py", "workflows.py"):
