@@ -20,7 +20,7 @@ from aion_cli.core.replay import Replay
 from aion_cli.core.retry import Duration
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import Waiting
-from aion_cli.errors import AionError, WorkflowFailure
+from aion_cli.errors import AionError, PayloadError, UsageError, WorkflowFailure
 from aion_cli.testing.fakes import fakes_by_name
 from aion_cli.testing.ledger import Accepted, Appended, Cut
 from aion_cli.testing.loop import START, SkippingLoop
@@ -132,6 +132,7 @@ class _Rehearsal:
     ) -> None:
         self._workflow = workflow
         self._raised: BaseException | None = None
+        self._updates: set[str] = set()
         self._world = World(loop, fakes_by_name(activities), paths=SourcePaths(str(Path.cwd())))
         self._world.start(self._keeping_what_it_raises(), _RUN, workflow.signature.encode_call(*args))
         for micros, event in script.messages(workflow):
@@ -153,18 +154,28 @@ class _Rehearsal:
         return kept
 
     def perform(self) -> None:
-        """Run everything until nothing moves any more, and replay it."""
+        """Run everything until nothing moves any more, and replay it. Raises UsageError for updates that cannot be."""
         self._go(self._world)
+        for event in self._world.ledger.events(_RUN):
+            if isinstance(event, ev.UpdateRequested) and event.name not in self._updates:
+                known = ", ".join(sorted(self._updates)) or "none"
+                raise UsageError(
+                    f"{self._workflow.name} declares no update {event.name!r}", hint=f"it declares: {known}"
+                )
+            if isinstance(event, ev.UpdateFailed) and event.error.type == PayloadError.__name__:
+                raise UsageError(f"{event.update_id} was rejected: {event.error.message}")
 
     def _go(self, world: World) -> None:
         world.go()
-        for histories in world.ledger.histories.values():
+        for workflow_id, histories in world.ledger.histories.items():
             for store in histories:
                 replay = Replay(HistoryCursor(store.events), world.place.code[store.events[0].workflow_type])
                 try:
                     replay.run()
                 finally:
                     replay.execution.close()
+                if workflow_id == _RUN:
+                    self._updates.update(replay.execution.handlers.update_names)
 
     def result(self) -> Any:
         """Return the result, or raise what the run came to instead."""

@@ -33,7 +33,8 @@ class Script(msgspec.Struct, frozen=True):
     def messages(self, workflow: WorkflowDefinition[..., Any]) -> Iterator[tuple[int, ev.Event]]:
         """Yield each message with its time, in microseconds after the start.
 
-        Raises PayloadError for what does not fit, UsageError for a time before the start.
+        Raises PayloadError for what does not fit, UsageError for a signal's name that the workflow does not declare
+        and for a time before the start.
         """
         for number, (signal, value, *after) in enumerate(self.signals):
             name = signal if isinstance(signal, str) else signal.name
@@ -46,8 +47,13 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def _encoded(workflow: WorkflowDefinition[..., Any], signal: Signal[Any] | str, value: Any) -> msgspec.Raw:
-    declared = signals_of(workflow).get(signal) if isinstance(signal, str) else signal
-    return payload.encode(value) if declared is None else declared.encode(value)
+    if not isinstance(signal, str):
+        return signal.encode(value)
+    declared = signals_of(workflow)
+    if signal not in declared:
+        known = ", ".join(sorted(declared)) or "none"
+        raise UsageError(f"{workflow.name} declares no signal {signal!r}", hint=f"it declares: {known}")
+    return declared[signal].encode(value)
 
 
 def _micros(after: list[Duration]) -> int:

@@ -407,6 +407,40 @@ def test_a_cancellation_is_requested_when_it_is_to_be(how: Callable[..., Any]) -
     assert how(counter, 1, cancel_after=86_400, updates=[("add", "in time", 86_399)]) == ["in time 86399"]
 
 
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        ({"signals": [("aproval", True)]}, "counter declares no signal 'aproval'"),
+        ({"updates": [("ad", "x")]}, "counter declares no update 'ad'"),
+        ({"updates": [("add", 77)]}, "update-0 was rejected: Expected `str`, got `int`"),
+    ],
+)
+def test_a_message_that_the_command_line_refuses_is_a_usage_error(messages: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        run_workflow(counter, 1, **messages, cancel_after=60)
+
+
+def test_an_update_that_its_validator_rejects_changes_nothing() -> None:
+    assert run_workflow(guarded, updates=[("add", -1), ("add", 2)]) == [2]
+
+
+@workflow
+async def guarded() -> list[int]:
+    seen: list[int] = []
+
+    @update
+    async def add(number: int) -> None:
+        seen.append(number)
+
+    @add.validator
+    def positive(number: int) -> None:  # pyright: ignore[reportUnusedFunction] - registered by its decorator
+        if number < 0:
+            raise ValueError("negative")
+
+    await wait_until(lambda: bool(seen))
+    return seen
+
+
 def test_a_message_before_the_start_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="5 s before the start"):
         run_workflow(counter, 1, cancel_after=-5)
