@@ -49,6 +49,7 @@ class LocalRuns:
     def __init__(self, shop: Workshop) -> None:
         self._shop = shop
         self._runners: dict[str, Runner] = {}
+        self._children: dict[ev.ParentRef, Runner] = {}  # by who asked: another run may have a child's id
         self._code: dict[str, WorkflowDefinition[..., Any]] = {}
 
     def runner(
@@ -81,6 +82,7 @@ class LocalRuns:
             return ev.ChildWorkflowFailed(ordinal=child.event.ordinal, error=refusal)
         definition = definition_of(child)
         runner = self.runner(child.workflow_id, parent_id=child.parent.workflow_id)
+        self._children[child.parent] = runner
         try:
             while True:
                 try:
@@ -96,6 +98,7 @@ class LocalRuns:
                     raise ChildSuspendedError(f"{child.workflow_id} was suspended")
         finally:
             self._runners.pop(child.workflow_id, None)
+            self._children.pop(child.parent, None)
 
     async def _until_resumed(self, child: SpawnedChild, runner: Runner) -> bool:
         """Watch a child that is paused until it no longer is. False if it is told to stop before."""
@@ -157,12 +160,12 @@ class LocalRuns:
 
     def is_child_blocked(self, child: SpawnedChild) -> bool:
         """Say whether only timers and signals can move a child. One that another process owns is not ours to judge."""
-        runner = self._runners.get(child.workflow_id)
+        runner = self._children.get(child.parent)
         return runner is None or runner.is_blocked
 
     def suspend_child(self, child: SpawnedChild) -> None:
         """Stop a child that runs here, leaving it open."""
-        runner = self._runners.get(child.workflow_id)
+        runner = self._children.get(child.parent)
         if runner is not None:
             runner.suspend(SuspendReason.PARENT)
 

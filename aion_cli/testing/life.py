@@ -230,7 +230,7 @@ class Life:
 
     def is_child_blocked(self, child: SpawnedChild) -> bool:
         """Say whether only timers and signals can move a child; see OtherRuns."""
-        life = self._place.lives.get(child.workflow_id)
+        life = self._life_of(child)
         return life is None or life.is_blocked
 
     @property
@@ -238,9 +238,13 @@ class Life:
         """Whether only timers and signals can move the run."""
         return self._live is not None and self._live.is_blocked
 
+    def _life_of(self, child: SpawnedChild) -> Life | None:
+        """Return who runs a child here; not who runs another run that has its id."""
+        return None if self._refusal(child) is not None else self._place.lives.get(child.workflow_id)
+
     def suspend_child(self, child: SpawnedChild) -> None:
         """Stop a child, leaving it open; see OtherRuns."""
-        life = self._place.lives.get(child.workflow_id)
+        life = self._life_of(child)
         if life is not None:
             life.suspend(SuspendReason.PARENT)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -275,6 +276,19 @@ def test_a_parent_whose_child_waits_for_a_signal_is_blocked(shop: Shop) -> None:
     assert (end.status, [wait.name for wait in end.waiting]) == (RunStatus.WAITING, [CHILD])
     shop.send(signal("go", 1), CHILD)
     assert shop.run(order_slowly).status is RunStatus.COMPLETED
+
+
+def test_a_parent_whose_child_cannot_have_its_parents_own_id_is_blocked(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    @workflow
+    async def wants_its_own_id() -> int:
+        with suppress(ChildError):
+            await (await start_child(ship, "A1", id="order-1"))
+        return await go.receive()
+
+    assert [wait.name for wait in shop.until_blocked(wants_its_own_id).waiting] == ["go"]
+    assert caplog.messages == []  # in which the loop tells what its callbacks raise
 
 
 @activity

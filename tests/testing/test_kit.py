@@ -25,6 +25,7 @@ from aion_cli import (
     now,
     send_signal,
     shell,
+    start_child,
     update,
     wait_until,
     workflow,
@@ -269,6 +270,22 @@ def test_children_run_too_with_the_same_fakes_and_their_errors_come_up() -> None
 
     with pytest.raises(ChildError, match="no"):
         crash_everywhere(parent, ORDER, activities={charge: declines})
+
+
+def test_a_child_cannot_have_the_id_of_its_parent(caplog: pytest.LogCaptureFixture) -> None:
+    @workflow
+    async def child() -> None: ...
+
+    @workflow
+    async def parent() -> str:
+        try:
+            await (await start_child(child, id="run"))
+        except ChildError as error:
+            return error.type if await approval.receive() else ""
+        return "started"
+
+    assert crash_everywhere(parent, signals=[(approval, True, 60)]) == "ChildIdTaken"
+    assert caplog.messages == []  # in which the loop tells what its callbacks raise
 
 
 def test_runs_can_signal_each_other() -> None:
