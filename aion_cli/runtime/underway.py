@@ -11,7 +11,7 @@ from aion_cli.core import correlation
 from aion_cli.core import events as ev
 from aion_cli.core.correlation import CorrelationKey
 from aion_cli.core.resolver import Resolver
-from aion_cli.runtime.executor import LiveExecutor, SpawnedChild
+from aion_cli.runtime.executor import ChildSuspendedError, LiveExecutor, SpawnedChild
 from aion_cli.runtime.handoff import Identity
 from aion_cli.runtime.lineage import closing_id
 
@@ -42,13 +42,14 @@ class Underway:
             self._due_at[command.key] = command.fire_at
 
     def end(self, command: cmd.AnyCommand, task: asyncio.Task[Any]) -> None:
-        """Forget a task that is done."""
+        """Forget a task that is done; a child that was only suspended is still open."""
         if self._tasks.get(command.key) is task:
             del self._tasks[command.key]
             self._activities.pop(command.key, None)
             self._due_at.pop(command.key, None)
         self._brief.discard(task)
-        self._open.discard(command.key)
+        if not _was_suspended(task):
+            self._open.discard(command.key)
 
     def note_activity(self, key: CorrelationKey, seq: int) -> None:
         """Take note of where an activity is recorded as scheduled."""
@@ -164,6 +165,10 @@ class Underway:
             asked = resolver.half_done(key).withdrawn_by
             if asked is not None:
                 self._executor.cancel_child(child, self._identity.stable_id(asked.seq))
+
+
+def _was_suspended(task: asyncio.Task[Any]) -> bool:
+    return not task.cancelled() and isinstance(task.exception(), ChildSuspendedError)
 
 
 def _look_at(task: asyncio.Task[Any]) -> None:

@@ -139,6 +139,32 @@ def test_an_attached_child_is_dealt_with_when_the_last_run_of_its_parent_ends(
     assert (shop.names("parcel")[-1], CALLS) == (ends_with, calls)
 
 
+def test_an_attached_child_is_told_of_the_end_of_a_parent_that_ends_as_it_is_stopped(shop: Shop) -> None:
+    stopping = asyncio.Event()
+
+    @activity
+    async def ends_in_grace() -> None:
+        CALLS.append("begun")
+        await stopping.wait()
+
+    @workflow
+    async def parent(n: int) -> None:
+        if n == 1:
+            await start_child(parcel, "A1", id="parcel")
+            raise ContinueAsNew(2)
+        await ends_in_grace()
+
+    async def meanwhile(runner: Runner) -> None:
+        while "begun" not in CALLS:
+            await asyncio.sleep(0.001)
+        interrupt(runner)
+        await asyncio.sleep(0.05)
+        stopping.set()
+
+    assert shop.run(parent, 1, meanwhile=meanwhile).status is RunStatus.COMPLETED
+    assert (shop.names("parcel")[-1], CALLS) == ("WorkflowCancelled", ["begun", "unpack A1"])
+
+
 def test_a_child_that_has_ended_is_not_carried_over(shop: Shop) -> None:
     @workflow
     async def parent(n: int) -> str:
