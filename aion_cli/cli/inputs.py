@@ -2,7 +2,8 @@
 
 The result is the user's JSON, well formed but not yet fitted to any type: `Signature.complete_input` does that.
 `key=text` is always text, whatever the field's type; where that does not fit, `advised` says how to pass JSON. A `.` in
-a key goes one object deeper; a key that has a `.` in its name needs `--input`.
+a key goes one object deeper; a key that has a `.` in its name needs `--input`. Where a workflow's one parameter is no
+object with fields, its own name is taken as the key: `-p n:=2`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,21 @@ def complete_input(
     try:
         return signature.complete_input(given)
     except PayloadError as error:
+        by_name = _by_name_of_parameter(signature, given) if parameters else None
+        if by_name is not None:
+            return by_name
         raise advised(error, parameters) from None
+
+
+def _by_name_of_parameter(signature: Signature, given: msgspec.Raw | None) -> msgspec.Raw | None:
+    """Read what `-p` gave as the value of the one parameter, if that is what its only key names."""
+    parts = msgspec.json.decode(given or b"null", type=dict[str, msgspec.Raw] | None)
+    if parts is None or signature.parameter_names != tuple(parts) or len(parts) != 1:
+        return None
+    try:
+        return signature.complete_input(*parts.values())
+    except PayloadError:
+        return None
 
 
 def read_input(document: str | None, parameters: Sequence[str], *, stdin: BinaryIO | None = None) -> msgspec.Raw | None:

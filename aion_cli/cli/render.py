@@ -46,7 +46,7 @@ def error_text(error: errors.AionError, settings: Settings, *, color: bool = Fal
     lines = [_painted(f"error[{error.code}]:", _RED, color) + f" {visible(_headline(error))}"]
     if isinstance(error, errors.NonDeterminismError):
         lines += [_painted(line, _DIM, color) for line in _divergence(error, settings)]
-        hint = error.hint or _DIVERGED_HINT
+        hint = error.hint or _diverged_hint(error)
     else:
         lines += [_painted(f"  at {visible(place)}", _DIM, color) for place in _places(error)]
         hint = error.hint
@@ -55,6 +55,13 @@ def error_text(error: errors.AionError, settings: Settings, *, color: bool = Fal
     if hint:
         lines.append(_painted("  hint:", _CYAN, color) + f" {visible(hint)}")
     return "\n".join(lines)
+
+
+def _diverged_hint(error: errors.NonDeterminismError) -> str:
+    recorded = error.recorded
+    if recorded.kind == "patch marker":
+        return f'keep patched("{recorded.name}"), or put deprecate_patch("{recorded.name}") where it was'
+    return _DIVERGED_HINT
 
 
 def _headline(error: errors.AionError) -> str:
@@ -99,7 +106,7 @@ def error_document(error: errors.AionError, settings: Settings) -> dict[str, obj
     """Return an error as the JSON object that `-o json` prints: code, message, where, hint and the typed fields."""
     hint, where = error.hint, _places(error)
     if isinstance(error, errors.NonDeterminismError):
-        hint, where = hint or _DIVERGED_HINT, [_history_place(error, settings, error.seq), error.source]
+        hint, where = hint or _diverged_hint(error), [_history_place(error, settings, error.seq), error.source]
     document: dict[str, object] = {"code": error.code, "message": error.message, "where": where, "hint": hint}
     for name, value in vars(error).items():
         if name not in document and not name.startswith("_"):

@@ -167,13 +167,27 @@ def test_the_input_is_fitted_to_the_signature() -> None:
     assert value_of(complete_input(Signature.of(move), None, ["a:=1"])) == {"a": 1, "b": "x"}
 
 
+def settle(ratios: dict[str, float]) -> None: ...
+
+
+def test_the_name_of_the_one_parameter_is_a_key_where_it_has_no_fields() -> None:
+    assert value_of(complete_input(Signature.of(wait), None, ["n:=5"])) == 5
+    assert value_of(complete_input(Signature.of(ship), None, ['order:={"sku":"A"}'])) == {
+        "sku": "A",
+        "cents": 0,
+        "to": {},
+    }
+    assert value_of(complete_input(Signature.of(settle), None, ["ratios:=1"])) == {"ratios": 1}
+
+
 @pytest.mark.parametrize(
     ("fn", "parameters", "path", "hint"),
     [
         (ship, ["sku=A", "cents=100"], "$.cents", "-p cents:=100"),
         (ship, ["sku=A", "cents=much"], "$.cents", "-p cents:=JSON"),
         (move, ["a=1"], "$.a", "-p a:=1"),
-        (wait, ["n:=1"], "$", "--input"),
+        (wait, ["m:=1"], "$", "--input"),
+        (wait, ["n=1"], "$", "--input"),
         (ship, ["sku:=1"], "$.sku", ""),
     ],
 )

@@ -57,6 +57,14 @@ def test_a_divergence_says_so_if_the_workflows_file_has_changed() -> None:
     assert "  note: the workflow's file has changed since this run started\n" in error_text(error, SETTINGS)
 
 
+def test_a_patch_that_was_removed_too_early_leads_to_deprecate_patch() -> None:
+    error = diverged()
+    error.recorded = Step("patch marker", "fraud-check", "", "true")
+    hint = 'keep patched("fraud-check"), or put deprecate_patch("fraud-check") where it was'
+    assert error_text(error, SETTINGS).endswith(f"  hint: {hint}")
+    assert error_document(error, SETTINGS)["hint"] == hint
+
+
 def test_a_divergence_of_code_that_asks_for_nothing_says_so_and_advises() -> None:
     lines = error_text(diverged(), SETTINGS).splitlines()
     assert lines[2] == "  workflows/order_saga.py:41   asks for: nothing"
