@@ -36,11 +36,33 @@ FAMILY = """\
         await naps(s)
 
     @workflow
+    async def withdraws():
+        wait = await start_child(waits, id="wait")
+        await ship(0)
+        wait.cancel()
+        await go.receive()
+
+    @workflow
+    async def usurps():
+        try:
+            await (await start_child(waits, id="r"))
+        except Exception:
+            await go.receive()
+
+    @workflow
     async def chain(s: float, first: bool = True):
         if first:
             await start_child(naps, s, id="nap")
             await start_child(waits, id="wait")
             raise ContinueAsNew(s, first=False)
+        await go.receive()
+"""
+
+LONELY = """
+    @workflow
+    async def lonely(first: bool = True):
+        if first:
+            raise ContinueAsNew(first=False)
         await go.receive()
 """
 
@@ -108,6 +130,40 @@ def test_children_are_not_resumed_beside_a_parent_that_continued(family: Project
     assert resumed(family, "--all") == []
     assert family.here("replay", "r", "r@1", "nap", "wait").code == 0
     assert family.here("result", "nap").code == 9
+
+
+def test_a_child_that_is_no_longer_awaited_makes_its_parent_due_once(family: Project) -> None:
+    family.here("run", "withdraws", "--id", "r", "--until-blocked")
+    assert family.names("wait")[-1] == "WorkflowCancelled"
+    assert resumed(family, "--due") == []
+    assert "child" not in family.here("list", "--recorded").stdout
+
+
+def test_a_cancel_request_that_never_reached_a_child_makes_its_parent_due(family: Project) -> None:
+    family.here("run", "withdraws", "--id", "r", "--until-blocked")
+    wait = family.history("wait")
+    wait.write_bytes(b"".join(wait.read_bytes().splitlines(keepends=True)[:1]))
+    assert resumed(family, "--due") == ["r"]
+    assert family.names("wait")[-1] == "WorkflowCancelled"
+
+
+def test_a_child_that_wants_the_id_of_its_parent_makes_it_due_until_it_is_refused(family: Project) -> None:
+    family.here("run", "usurps", "--id", "r", "--until-blocked")
+    assert family.names("r")[-1] == "ChildWorkflowFailed"
+    assert resumed(family, "--due") == []
+    run = family.history("r")
+    run.write_bytes(b"".join(run.read_bytes().splitlines(keepends=True)[:-1]))
+    assert resumed(family, "--due") == ["r"]
+    assert family.names("r")[-1] == "ChildWorkflowFailed"
+
+
+def test_a_run_that_lacks_the_history_that_it_continues_in_is_due(family: Project) -> None:
+    family.write(FAMILY + LONELY)
+    family.here("run", "lonely", "--id", "r", "--until-blocked")
+    family.history("r@2").unlink()
+    assert resumed(family, "--due") == ["r"]
+    assert family.names("r@2") == ["WorkflowStarted"]
+    assert resumed(family, "--due") == []
 
 
 def test_a_run_that_was_signalled_while_nobody_worked_on_it_is_due(family: Project) -> None:

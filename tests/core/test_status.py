@@ -105,10 +105,12 @@ def test_what_fired_finished_or_was_cancelled_is_waited_for_no_more() -> None:
         timer(0, at(50)),
         timer(1, at(50)),
         child,
+        msgspec.structs.replace(child, ordinal=1),
         scheduled(0),
         ev.TimerFired(timer_id=0),
         ev.TimerCancelled(timer_id=1),
         ev.ChildWorkflowCompleted(ordinal=0, result=NULL),
+        ev.ChildCancelRequested(ordinal=1),
         ev.ActivityCancelled(activity_id=0),
     )
     assert (run.waiting, run.next_wake_at) == ([], None)
