@@ -110,7 +110,7 @@ class RunSummary(msgspec.Struct, frozen=True):
 
 
 class _Ask(msgspec.Struct):
-    """A command that takes time. ended_seq: 0 while its answer is awaited. ended_by_code: the code itself cancelled it."""
+    """A command that takes time. ended_seq: 0 while it is awaited. ended_by_code: the code itself cancelled it."""
 
     seq: int
     kind: WaitKind
