@@ -218,6 +218,34 @@ def test_what_an_activity_leaves_running_does_not_keep_a_finished_run_from_endin
         assert "destroyed" not in done.stderr
 
 
+def test_an_attempt_in_a_process_of_its_own_does_not_outlive_an_aion_that_was_killed(project: Project) -> None:
+    project.write("""
+        import os, subprocess, time
+
+        @activity(process=True)
+        def long():
+            os.open("pipe", os.O_WRONLY)
+            subprocess.Popen("sleep 600 9>pipe", shell=True)
+            open("begun", "x").close()
+            time.sleep(600)
+
+        @workflow
+        async def order():
+            await long()
+    """)
+    os.mkfifo(project.root / "pipe")
+    alive = os.open(project.root / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with project.start("run", "order", "--id", "r") as running:
+            until((project.root / "begun").exists)
+            running.signal(signal.SIGKILL)
+            running.end()
+        assert select.select([alive], [], [], 10)[0]
+        assert os.read(alive, 1) == b""  # both are gone
+    finally:
+        os.close(alive)
+
+
 @pytest.mark.parametrize("blocked", [False, True], ids=["by-its-cancellation", "by-the-end-of-a-process-that-hangs"])
 def test_the_process_group_of_a_shell_step_is_gone_afterwards(project: Project, blocked: bool) -> None:
     project.write("""

@@ -2,7 +2,7 @@
 
 It is told on stdin what to run, as one JSON document, and answers on what was its stdout, one JSON object a line:
 heartbeats and secrets that were revealed, then the outcome. What the activity and its child processes print goes to
-stderr, secrets masked.
+stderr, secrets masked. It does not outlive the process that asked, which would make the attempt again beside it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import select
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -76,6 +78,7 @@ def main() -> None:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=WorkOrder)
+    threading.Thread(target=_end_when_nobody_listens, args=(answers,), daemon=True).start()
     lock = threading.Lock()
 
     def answer(line: Answer) -> None:
@@ -91,6 +94,16 @@ def main() -> None:
     finally:
         printed.close()
     answer(outcome)
+
+
+def _end_when_nobody_listens(answers: int) -> None:
+    """Kill this process, and what it started, once nobody holds the other end of the pipe for answers."""
+    poller = select.poll()
+    poller.register(answers, 0)  # an end that is gone is reported unasked
+    poller.poll()
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _attempt(order: WorkOrder, report: Callable[[msgspec.Raw], None]) -> Answer:
