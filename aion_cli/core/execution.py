@@ -97,6 +97,7 @@ class Execution:
         self.conditions = Conditions(self)
         self._answering = False
         self._cancel: ev.WorkflowCancelRequested | None = None
+        self._pause: ev.WorkflowPaused | None = None
 
     def apply(self, event: ev.Event) -> None:
         """Apply one event, and run the workflow until it waits or ends.
@@ -206,6 +207,10 @@ class Execution:
                 self.close()
             case ev.WorkflowReopened():
                 self._cancel = None
+            case ev.WorkflowPaused():
+                self._pause = event
+            case ev.WorkflowResumed():
+                self._pause = None
             case _:
                 pass
 
@@ -227,9 +232,12 @@ class Execution:
         """Return the answers that the code waits for: to open commands in the order of asking, then signals."""
         return self._commands.waits() + self.signals.waits()
 
-    def unconsumed(self) -> list[ev.SignalReceived | ev.UpdateRequested]:
-        """Return the signals that no code took and the updates without an answer, in file order."""
-        found = [*self.signals.unconsumed(), *self.handlers.unanswered()]
+    def unconsumed(self) -> list[ev.SignalReceived | ev.UpdateRequested | ev.WorkflowPaused]:
+        """Return what a next run takes over: signals that no code took, updates without an answer, and a pause.
+
+        In file order.
+        """
+        found = [*self.signals.unconsumed(), *self.handlers.unanswered(), *([self._pause] if self._pause else ())]
         return sorted(found, key=lambda event: event.seq)
 
     def is_awaited(self, command: cmd.AnyCommand) -> bool:

@@ -74,9 +74,10 @@ def _until_commit() -> Generator[None, None, None]:
 class LiveRun:
     """Goes on with a replayed run. Implements the Seam of `runtime.handoff`.
 
-    known_ids: of the messages that the history holds. attached: open children of runs before this one, of which the
-    last has left some running. listener: told of events once they are on disk. on_quiet: told whenever only timers and
-    signals can move the run. handed_over: the children that run on, once the run has continued as a new one.
+    known_ids: of the messages that the history holds. attached: open children of runs before this one. running: those
+    that the last of these has left running; None if it was not run here. listener: told of events once they are on
+    disk. on_quiet: told whenever only timers and signals can move the run. handed_over: the children that run on, once
+    the run has continued as a new one.
     """
 
     def __init__(
@@ -108,9 +109,10 @@ class LiveRun:
         self._mailbox = mailbox
         self._clock = clock
         self._intake = Intake(mailbox, known_ids)
-        self._attached = attached
+        self._attached: list[SpawnedChild] = list(attached)
         self._running = running or {}
-        self.handed_over: RunningChildren = {}
+        self._continues = running is not None
+        self.handed_over: RunningChildren | None = None
         self._settings = settings or RunSettings()
         self._closes_at = closes_at(boundary, self._settings.timeout_s)
         self._listener = listener
@@ -168,7 +170,7 @@ class LiveRun:
         for message in self._intake.fresh():
             commands += self._record(_Arrival(message.event, name=message.name))
         self._run_attached()
-        if self._paused:
+        if self._paused and not self._continues:
             self._commit()
             self.suspend(SuspendReason.PAUSED)
             return
@@ -188,13 +190,16 @@ class LiveRun:
             self._deadline = self._loop.create_task(self._time_out(self._closes_at, self._settings.timeout_s))
 
     def _run_attached(self) -> None:
-        """Go on with the children of earlier runs; nothing of what they come to is recorded here."""
-        for child in self._attached:
+        """Go on with the children of earlier runs that do not run yet; of what they come to nothing is recorded."""
+        children, self._attached = self._attached, []
+        for child in children:
             task = self._running.get(child.workflow_id)
             if task is None and self.may_start:
                 task = self._loop.create_task(self.executor.spawn_child(child))
             self._underway.attach(child, task)
-            if task is not None:
+            if task is None:
+                self._attached.append(child)
+            else:
                 task.add_done_callback(lambda done, command=child.command: self._end_leg(command, done))
 
     def _guarded(self, step: Callable[[], None]) -> Callable[[], None]:
@@ -265,6 +270,7 @@ class LiveRun:
                 self._paused = False
                 self._legs += self._held
                 self._held = []
+                self._run_attached()
             case _:
                 pass
 

@@ -69,7 +69,7 @@ class Runner:
         self._live: LiveRun | None = None
         self._stop: SuspendReason | None = None
         self._parked = False
-        self._running: RunningChildren = {}
+        self._running: RunningChildren | None = None
 
     def suspend(self, reason: SuspendReason) -> None:
         """Stop what runs, or what is about to; see LiveRun.suspend."""
@@ -114,6 +114,7 @@ class Runner:
         """
         shop, workflow_id = self._shop, started.workflow_id
         self._parked = False
+        self._running = None
         try:
             with take(shop.folder, workflow_id, self._role, wait_s=BRIEF_OWNER_WAIT_S):
                 sweep(shop.folder, workflow_id, shop.clock.micros())

@@ -93,7 +93,7 @@ class Life:
         self.waiting: list[Waiting] = []
         self._live: LiveRun | None = None
         self._stop: SuspendReason | None = None
-        self._running: RunningChildren = {}
+        self._running: RunningChildren | None = None
 
     def suspend(self, reason: SuspendReason) -> None:
         """Stop, leaving the run open; see LiveRun.suspend."""

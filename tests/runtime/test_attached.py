@@ -165,6 +165,56 @@ def test_an_attached_child_is_told_of_the_end_of_a_parent_that_ends_as_it_is_sto
     assert (shop.names("parcel")[-1], CALLS) == ("WorkflowCancelled", ["begun", "unpack A1"])
 
 
+def test_a_pause_holds_when_the_run_continues_and_its_owner_stays_until_it_is_resumed(shop: Shop) -> None:
+    paused = asyncio.Event()
+
+    @activity
+    async def ends_while_paused() -> None:
+        CALLS.append("begun")
+        await paused.wait()
+
+    @workflow
+    async def ships_at_once() -> None:
+        await note("child")
+
+    @workflow
+    async def parent(n: int) -> str:
+        if n == 1:
+            await ends_while_paused()
+            await start_child(ships_at_once, id="child")
+            raise ContinueAsNew(2)
+        await note("parent")
+        await stop.receive()
+        return "stopped"
+
+    async def meanwhile(runner: Runner) -> None:
+        del runner
+        while "begun" not in CALLS:
+            await asyncio.sleep(0.001)
+        shop.send(ev.WorkflowPaused(reason="lunch"))
+        await shop.until("order-1", ev.WorkflowPaused)
+        paused.set()
+        await shop.until("order-1", ev.ActivityScheduled, 2)
+        assert CALLS == ["begun"]
+        shop.send(ev.WorkflowResumed())
+        await shop.until("child", ev.ActivityCompleted)
+        shop.send(signal("stop", 1))
+
+    assert shop.run(parent, 1, meanwhile=meanwhile).status is RunStatus.COMPLETED
+    assert shop.names(number=2)[:4] == ["WorkflowStarted", "WorkflowPaused", "ActivityScheduled", "WorkflowResumed"]
+    assert sorted(CALLS) == ["begun", "child", "parent"]
+
+
+def test_a_run_that_was_paused_before_it_continued_is_not_gone_on_with_by_another_process(shop: Shop) -> None:
+    shop.until_blocked(orders, {"runs": 2})
+    shop.path(number=2).unlink()
+    (*first, continued) = shop.events()
+    shop.path().unlink()
+    shop.write(*first, ev.WorkflowPaused(), continued)
+    end = shop.run(orders)
+    assert (end.status, shop.names(number=2)) == (RunStatus.PAUSED, ["WorkflowStarted", "WorkflowPaused"])
+
+
 def test_a_child_that_has_ended_is_not_carried_over(shop: Shop) -> None:
     @workflow
     async def parent(n: int) -> str:
