@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shlex
 import signal
 import time
@@ -241,6 +242,33 @@ def test_what_a_process_that_was_left_behind_prints_does_not_end_it(project: Pro
     while not (project.root / "alive").exists():
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 2048, reason="so many files cannot be open here")
+def test_a_process_with_many_open_files_masks_what_is_printed(project: Project) -> None:
+    project.write(
+        """
+        import os, pathlib, resource
+        from aion_cli import Secret
+
+        @activity
+        def opens(secret: Secret):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (2048, 2048))
+            files = [open(os.devnull) for _ in range(1100)]
+            pathlib.Path("late.key").write_text(os.environ["DB_PASSWORD"])
+            value = secret.reveal()
+            os.write(1, f"descriptor {value} {'.' * 100_000}\\n".encode())
+            os.write(1, f"again {value}\\n".encode())
+
+        @workflow
+        async def many(secret: Secret):
+            await opens(secret)
+    """,
+        "workflows/many.py",
+    )
+    done = project.aion("run", "many", "--input", '"file:late.key"', environ=ENVIRON)
+    assert (done.code, "again ***" in done.stderr) == (0, True), done
+    assert traces_in(done.stderr) == []
 
 
 def test_a_narrow_terminal_does_not_break_a_value_so_that_it_shows(project: Project) -> None:

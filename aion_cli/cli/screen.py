@@ -88,8 +88,9 @@ class LiveLines:
         os.close(self._woken)
         os.close(self._waker)
         self._relay.close()
-        for line in self._texts(self._pending):
-            os.write(2, f"{line.plain}\n".encode())
+        with _gone_terminal_ignored():
+            for line in self._texts(self._pending):
+                os.write(2, f"{line.plain}\n".encode())
 
     def on_events(self, workflow_id: str, events: Sequence[ev.Event]) -> None:
         """Have it shown what has just happened, below all that was printed before it."""

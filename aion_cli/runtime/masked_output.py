@@ -58,12 +58,12 @@ class MaskedOutput:
     def _is_behind(self) -> bool:
         with suppress(OSError, ValueError):  # it has been closed meanwhile
             # In this order: what is not there any more is being copied, or has been.
-            return bool(select.select([self._source], [], [], 0)[0]) or self._is_copying.locked()
+            return bool(_ready(select.POLLIN, self._source, timeout_ms=0)) or self._is_copying.locked()
         return False
 
     def _copy(self) -> None:
         while True:
-            ready, _, _ = select.select([self._source, self._stop], [], [])
+            ready = _ready(select.POLLIN, self._source, self._stop)
             if self._source not in ready:  # told to stop, and what was printed before that is copied
                 self._leave_to_nobody()
                 break
@@ -87,12 +87,20 @@ class MaskedOutput:
                 try:
                     rest = rest[os.write(self._kept[2], rest) :]
                 except BlockingIOError:  # a pipe that another program made non-blocking
-                    select.select([], [self._kept[2]], [])
+                    _ready(select.POLLOUT, self._kept[2])
 
     def _leave_to_nobody(self) -> None:
         """A process that an activity left behind would die of its next line; it goes on, and nobody reads that."""
         with suppress(OSError):
             subprocess.Popen(["cat"], stdin=self._source, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def _ready(what: int, *fds: int, timeout_ms: int | None = None) -> set[int]:
+    """Return which descriptors are ready, or have ended, once one is. Not with select, which takes none above 1023."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, what)
+    return {fd for fd, found in poll.poll(timeout_ms) if not found & select.POLLNVAL}
 
 
 def _flush() -> None:
