@@ -102,14 +102,14 @@ class LocalRuns:
 
     async def _until_resumed(self, child: SpawnedChild, runner: Runner) -> bool:
         """Watch a child that is paused until it no longer is. False if it is told to stop before."""
-        folder, seen = self._shop.folder, -1
+        folder, seen = self._shop.folder, None
         runner.park()
         while not runner.is_stopping:
             path = folder.latest(child.workflow_id).path
-            size = path.lstat().st_size
-            if size != seen and summarise(read_history(path, folder.files)).status is not RunStatus.PAUSED:
+            found = folder.files.look(path)
+            if found != seen and summarise(read_history(path, folder.files)).status is not RunStatus.PAUSED:
                 return True
-            seen = size
+            seen = found
             await asyncio.sleep(_WATCH_EVERY_S)
         return False
 
