@@ -42,7 +42,7 @@ class StuckError(AionError):
     code = "stuck"
 
     def __init__(self, waiting: list[Waiting]) -> None:
-        what = ", ".join(f"{wait.kind} {wait.name}" for wait in waiting) or "nothing that aion knows of"
+        what = _words(waiting) or "nothing that aion knows of"
         super().__init__(
             f"the workflow waits for {what}, and nothing else will happen",
             where=tuple(wait.where for wait in waiting if wait.where),
@@ -215,13 +215,18 @@ class _Rehearsal:
 def _end(world: World) -> _End:
     match world.ledger.end_of(_RUN):
         case None:
-            return _End("waiting for", ", ".join(f"{wait.kind} {wait.name}" for wait in world.waiting.get(_RUN, [])))
+            return _End("waiting for", _words(world.waiting.get(_RUN, [])))
         case ev.WorkflowCompleted(result=result):
             return _End("completed:", bytes(result).decode())
         case ev.WorkflowFailed(error=error):
             return _End("failed:", f"{error.type}: {error.message}")
         case end:
             return _End(type(end).__name__, "")
+
+
+def _words(waiting: list[Waiting]) -> str:
+    """Say what is waited for; conditions have no names."""
+    return ", ".join(f"{wait.kind} {wait.name}".rstrip() for wait in waiting)
 
 
 def _moment(world: World, cut: Cut) -> str:

@@ -254,6 +254,15 @@ def test_a_workflow_that_waits_for_ever_is_reported_with_what_it_waits_for_and_w
         crash_everywhere(waits)
 
 
+def test_a_condition_that_will_never_hold_is_named_without_a_name() -> None:
+    @workflow
+    async def waits() -> None:
+        await wait_until(lambda: False)
+
+    with pytest.raises(StuckError, match="waits for condition, and"):
+        run_workflow(waits)
+
+
 def test_children_run_too_with_the_same_fakes_and_their_errors_come_up() -> None:
     @workflow
     async def ships(order: Order) -> str:
