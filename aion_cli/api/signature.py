@@ -189,10 +189,19 @@ class Signature:
         first = next(iter(self._parameters), "")
         if len(self._parameters) < 2 or any(name != first for name in self.required_names):
             return None
+        if self._is_keyed_by_parameter(raw):  # it had several, of which one is gone: that is for its author to know
+            return None
         try:
             return self._filled({first: payload.decode(raw, self.types[first])})
         except PayloadError:
             return None
+
+    def _is_keyed_by_parameter(self, raw: msgspec.Raw) -> bool:
+        try:
+            parts: dict[str, msgspec.Raw] = payload.parse(bytes(raw), dict[str, msgspec.Raw])
+        except PayloadError:
+            return False
+        return any(name in parts for name in self._parameters)
 
     def _decode_several(self, raw: msgspec.Raw | bytes) -> dict[str, Any]:
         parts: dict[str, msgspec.Raw] = self._located("", payload.parse, bytes(raw), dict[str, msgspec.Raw])

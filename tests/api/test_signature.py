@@ -176,6 +176,15 @@ def test_a_parameter_without_a_default_cannot_be_added() -> None:
         Signature.of(of_two).decode_call(recorded)
 
 
+def test_a_call_of_a_parameter_that_is_gone_is_not_taken_for_the_value_of_the_first() -> None:
+    def of_any_dict(options: dict[str, Any], tries: int = 3) -> None: ...
+
+    recorded = msgspec.Raw(b'{"options":{"a":1},"tries":5,"verbose":false}')
+    with pytest.raises(PayloadError, match="of_any_dict has no parameter `verbose`"):
+        Signature.of(of_any_dict).decode_call(recorded)
+    assert Signature.of(of_any_dict).decode_call(msgspec.Raw(b'{"a":1}')) == (({"a": 1}, 3), {})
+
+
 def test_what_a_user_gives_has_todays_form() -> None:
     with pytest.raises(PayloadError):
         Signature.of(of_one_and_more).complete_input(b'{"sku":"A1"}')
