@@ -43,9 +43,10 @@ def resume_command(settings: Settings, request: ResumeRequest) -> int:
     if not request.runs and not request.all and not request.due:
         raise UsageError("no run is named", hint="name runs, or give --all or --due")
     folder = HistoriesFolder(settings.histories)
+    chosen = _chosen(settings, folder, request)
     codes: list[int] = []
     with _Documents(settings) as documents:
-        for location in _chosen(settings, folder, request):
+        for location in chosen:
             code = _resume(settings, request, folder, location, documents)
             codes.append(code)
             if code in (ExitCode.SIGINT, ExitCode.SIGTERM):

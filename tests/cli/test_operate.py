@@ -321,6 +321,11 @@ def test_resume_as_json_is_one_array_also_of_nothing(waiting: Project) -> None:
     assert waiting.here("resume", "--due", "-o", "json").document == []
 
 
+def test_resume_of_a_run_that_is_not_there_is_an_error_as_json_too(waiting: Project) -> None:
+    done = waiting.here("resume", "nobody", "-o", "json")
+    assert (done.code, done.document["code"]) == (7, "no-such-run")
+
+
 def test_resume_says_by_its_exit_code_that_it_could_not_go_on(waiting: Project) -> None:
     (waiting.root / "workflows" / "order.py").write_text("def order(\n")
     done = waiting.here("resume", "--all")
