@@ -461,7 +461,7 @@ class LiveRun:
             return
         self._on_quiet()
         if self._settings.stop_when_blocked:
-            self.suspend(SuspendReason.BLOCKED)
+            self.suspend(SuspendReason.PAUSED if self._paused else SuspendReason.BLOCKED)
 
     def waiting(self) -> list[Waiting]:
         """Say what the code waited for when the run was suspended, with the lines where it did."""

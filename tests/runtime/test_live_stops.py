@@ -307,6 +307,19 @@ def test_a_pause_withholds_dispatch_and_records_what_arrives() -> None:
     live(scenario)
 
 
+def test_a_run_that_stops_when_it_is_blocked_stops_as_paused_if_that_is_what_blocks_it() -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"), settings=RunSettings(stop_when_blocked=True))
+        here.executor.hold = True
+        task = await here.begin()
+        here.mailbox.put(ev.WorkflowPaused())
+        await here.answer(completed(0, "r1"))
+        assert await asyncio.wait_for(task, 10) == Suspended(SuspendReason.PAUSED)
+        assert [wait.name for wait in here.run.waiting()] == ["bill"]
+
+    live(scenario)
+
+
 def test_a_pause_withholds_further_attempts_as_well() -> None:
     async def scenario() -> None:
         here = Live(order, started("A1"))
