@@ -113,9 +113,9 @@ class _PlainLines:
     def on_events(self, workflow_id: str, events: Sequence[ev.Event]) -> None:
         # One write for what one commit brings: this is on the way of every step.
         sentences = [self._sentences.say(workflow_id, event) for event in events]
-        lines = [f"{workflow_id}  {sentence}" for sentence in sentences if sentence is not None]
+        lines = [visible(f"{workflow_id}  {sentence}") for sentence in sentences if sentence is not None]
         if lines:
-            output.warn("\n".join(lines))
+            output.write_stderr("\n".join(lines))
 
     def on_replayed(self, workflow_id: str, event: ev.Event) -> None:
         self._sentences.learn(workflow_id, event)

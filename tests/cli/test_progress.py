@@ -320,6 +320,20 @@ def test_without_a_terminal_the_lines_are_plain_and_rich_is_not_loaded(project: 
     )
 
 
+def test_what_an_activity_raises_cannot_pass_for_a_line_of_another_run(project: Project) -> None:
+    project.write("""
+        @activity
+        async def step():
+            raise ValueError("no\\nother  completed")
+
+        @workflow
+        async def order():
+            await step()
+    """)
+    lines = project.aion("run", "order", "--id", "r").stderr.splitlines()
+    assert lines[2] == "r  step (0) failed: ValueError: no\\nother  completed"
+
+
 @pytest.mark.parametrize("line", [("run", "order", "--id", "r"), ("resume", "r")])
 def test_an_activity_that_is_done_again_after_a_crash_has_its_name(project: Project, line: tuple[str, ...]) -> None:
     project.write("""
