@@ -99,6 +99,18 @@ class MaskedStream:
                 self._begun[thread] = rest
         return len(text)
 
+    def write_masked(self, lines: str) -> None:
+        """Write whole lines of which the secrets are masked already, at once."""
+        if self._begun:  # what somebody has begun comes first, if it is this thread
+            self.write(lines)
+            self.flush()
+        elif not _muting.is_muted():
+            try:
+                self._stream.write(lines)
+            except OSError as error:
+                _lose(error)
+            self._flush_stream()
+
     def flush(self) -> None:
         """Write what this thread has begun to write as well, but for what may be the beginning of a secret."""
         thread = threading.get_ident()
@@ -286,9 +298,13 @@ def warn(text: str) -> None:
 
 def write_stderr(text: str) -> None:
     """Write text that is already safe for a terminal, secrets masked. A stderr that nobody reads is no error."""
+    stream: Any = sys.stderr
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(masks.mask_text(text) + "\n")
-        sys.stderr.flush()
+        if isinstance(stream, MaskedStream):
+            stream.write_masked(masks.mask_text(text) + "\n")
+        else:
+            stream.write(masks.mask_text(text) + "\n")
+            stream.flush()
 
 
 def stderr_takes_color(settings: Settings) -> bool:
