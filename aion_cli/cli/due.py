@@ -14,6 +14,7 @@ from aion_cli.cli.settings import Settings
 from aion_cli.core import clock
 from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
+from aion_cli.core.cursor import visible_events
 from aion_cli.core.events import EventClass, event_class
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import RunStatus, RunSummary, WaitKind, summarise
@@ -74,7 +75,9 @@ class DueRuns:
         if run.status in (RunStatus.RUNNING, RunStatus.CONTINUED) or self._is_past(run.next_wake_at):
             return True
         family = _Family(run, events)
-        if any(self._moves_its_parent(child, family) for child in open_children(events, lambda _: True)):
+        reopens = [event for event in events if isinstance(event, ev.WorkflowReopened)]
+        children = open_children(visible_events(events, reopens), lambda _: True)
+        if any(self._moves_its_parent(child, family) for child in children):
             return True
         try:
             return self._can_go_on(location, events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +19,8 @@ from aion_cli.cli.output import ExitCode
 from aion_cli.cli.progress import progress_view
 from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.cli.telling import connect_output
+from aion_cli.core import events as ev
+from aion_cli.core.cursor import visible_events
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import RunStatus
 from aion_cli.errors import AionError, OwnedElsewhereError, UsageError
@@ -25,8 +28,9 @@ from aion_cli.runtime.activities import ActivityRunner
 from aion_cli.runtime.children import LocalRuns
 from aion_cli.runtime.endings import RunSettings, SuspendReason
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
+from aion_cli.runtime.lineage import open_children
 from aion_cli.runtime.outcome import RunEnd
-from aion_cli.runtime.reading import read_first_event
+from aion_cli.runtime.reading import find_reopens, read_first_event, read_history
 from aion_cli.runtime.wall import WallClock
 from aion_cli.runtime.workshop import Workshop
 
@@ -76,20 +80,44 @@ class _Documents:
 
 
 def _chosen(settings: Settings, folder: HistoriesFolder, request: ResumeRequest) -> list[RunLocation]:
-    """Return the open runs that are meant. Those of a parent that is open are left to it."""
+    """Return the open runs that are meant. Those that an open parent goes on with are left to it."""
     if request.runs:
         return [folder.find(run) for run in request.runs]
     due = DueRuns(settings, folder, request.workflow, WallClock().micros()) if request.due else None
     latest = {location.workflow_id: location for location in folder.runs()}
-    return [location for location in latest.values() if _is_to_resume(folder, location, due)]
+    parents = _Parents(folder)
+    return [location for location in latest.values() if _is_to_resume(folder, location, parents, due)]
 
 
-def _is_to_resume(folder: HistoriesFolder, location: RunLocation, due: DueRuns | None) -> bool:
+class _Parents:
+    """Knows which runs an open parent goes on with: none whose end it has recorded, or whose start a reopen hid."""
+
+    def __init__(self, folder: HistoriesFolder) -> None:
+        self._folder = folder
+        self._children: dict[str, frozenset[ev.ParentRef]] = {}
+
+    def go_on_with(self, run: ev.WorkflowStarted) -> bool:
+        """Say so of a run. Raises AionError if the history of its parent cannot be read."""
+        if run.parent is None or not self._folder.is_open(run.parent.workflow_id):
+            return False
+        known = self._children.get(run.parent.workflow_id)
+        if known is None:
+            known = self._children[run.parent.workflow_id] = frozenset(self._children_of(run.parent.workflow_id))
+        return run.parent in known
+
+    def _children_of(self, parent_id: str) -> Iterator[ev.ParentRef]:
+        path, files = self._folder.latest(parent_id).path, self._folder.files
+        events = visible_events(read_history(path, files), find_reopens(path, files))
+        for child in open_children(events, lambda _: True):
+            yield ev.ParentRef(parent_id, child.run_id, child.seq)
+
+
+def _is_to_resume(folder: HistoriesFolder, location: RunLocation, parents: _Parents, due: DueRuns | None) -> bool:
     try:
         if not folder.is_open(location.workflow_id):
             return False
         started = read_first_event(location.path, folder.files)
-        if started.parent is not None and folder.is_open(started.parent.workflow_id):
+        if parents.go_on_with(started):
             return False
         return due is None or due.is_due(location)
     except AionError:

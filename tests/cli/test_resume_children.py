@@ -42,6 +42,30 @@ FAMILY = """\
         wait.cancel()
         await go.receive()
 
+    @activity
+    def load():
+        open("mended").close()
+
+    @workflow
+    async def loads():
+        await load()
+
+    @workflow
+    async def outlives():
+        try:
+            await (await start_child(loads, id="loads"))
+        except Exception:
+            await go.receive()
+
+    @workflow
+    async def goes_back():
+        try:
+            await load()
+        except Exception:
+            await start_child(waits, id="wait", parent_close="abandon")
+            raise
+        await go.receive()
+
     @workflow
     async def usurps():
         try:
@@ -164,6 +188,26 @@ def test_a_run_that_lacks_the_history_that_it_continues_in_is_due(family: Projec
     assert resumed(family, "--due") == ["r"]
     assert family.names("r@2") == ["WorkflowStarted"]
     assert resumed(family, "--due") == []
+
+
+def test_a_child_that_was_reopened_after_its_parent_took_note_of_its_end_is_resumed(family: Project) -> None:
+    family.here("run", "outlives", "--id", "r", "--until-blocked")
+    assert family.names("loads")[-1] == "WorkflowFailed"
+    (family.root / "mended").touch()
+    family.here("reopen", "loads", "--from", "4")
+    assert resumed(family, "--due") == ["loads"]
+    assert family.names("loads")[-1] == "WorkflowCompleted"
+
+
+def test_a_child_whose_start_was_superseded_is_resumed(family: Project) -> None:
+    family.here("run", "goes_back", "--id", "r")
+    (family.root / "mended").touch()
+    family.here("reopen", "r", "--from", "4")
+    family.here("run", "goes_back", "--id", "r", "--until-blocked")
+    assert sorted(resumed(family, "--all")) == ["r", "wait"]
+    family.here("signal", "wait", "go", "1")
+    assert resumed(family, "--due") == ["wait"]
+    assert family.world == ["ship 2"]
 
 
 def test_a_run_that_was_signalled_while_nobody_worked_on_it_is_due(family: Project) -> None:
