@@ -45,15 +45,24 @@ _LOOK_EVERY_S = 0.1
 def result_command(settings: Settings, request: ResultRequest) -> int:
     """Print how a run, or what it continued as, ended, with its exit code; 3 if it is open, unless told to wait."""
     folder = HistoriesFolder(settings.histories)
-    while True:
-        location = _end_of_chain(folder, folder.find(request.run))
-        end = settled_end(location.path, folder.files)
-        if end is None and not request.wait:
-            end = _open_end(settings, location, folder)
-        if end is not None:
-            workflow_id = end.workflow_id
-            return report_end(end, settings, f"aion resume {workflow_id}")
-        time.sleep(_LOOK_EVERY_S)
+    location, end = _recorded(folder, request.run)
+    if end is None and request.wait:
+        output.say(settings, f"{location.workflow_id} is open; waiting for its end")
+        try:
+            while end is None:
+                time.sleep(_LOOK_EVERY_S)
+                location, end = _recorded(folder, request.run)
+        except KeyboardInterrupt:
+            end = _open_end(settings, location, folder, SuspendReason.INTERRUPTED)
+            return report_end(end, settings, f"aion result {end.workflow_id} --wait")
+    if end is None:
+        end = _open_end(settings, location, folder)
+    return report_end(end, settings, f"aion resume {end.workflow_id}")
+
+
+def _recorded(folder: HistoriesFolder, run: str) -> tuple[RunLocation, RunEnd | None]:
+    location = _end_of_chain(folder, folder.find(run))
+    return location, settled_end(location.path, folder.files)
 
 
 def _end_of_chain(folder: HistoriesFolder, location: RunLocation) -> RunLocation:
@@ -64,12 +73,15 @@ def _end_of_chain(folder: HistoriesFolder, location: RunLocation) -> RunLocation
     return location
 
 
-def _open_end(settings: Settings, location: RunLocation, folder: HistoriesFolder) -> RunEnd:
+def _open_end(
+    settings: Settings, location: RunLocation, folder: HistoriesFolder, reason: SuspendReason | None = None
+) -> RunEnd:
     summary = WaitFinder(settings).in_full(location, summarise(read_history(location.path, folder.files)))
     return RunEnd(
         summary.workflow_id,
         summary.run_id,
         summary.status,
+        reason=reason,
         waiting=summary.waiting,
     )
 

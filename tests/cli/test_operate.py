@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
@@ -298,6 +299,15 @@ def test_result_is_3_while_open_and_then_the_outcome_with_its_exit_code(waiting:
     waiting.here("run", "order", "--id", "o1")
     done = waiting.here("result", "o1", "--wait")
     assert (done.code, done.stdout) == (0, '"receipt-5 5"\n')
+
+
+def test_a_wait_for_a_result_that_is_interrupted_tells_scripts_how_the_run_is(waiting: Project) -> None:
+    with waiting.start("result", "o1", "--wait", "-o", "json") as running:
+        running.until_stderr_says("o1 is open; waiting for its end")
+        running.signal(signal.SIGINT)
+        done = running.end()
+    assert (done.code, done.document["status"]) == (130, "waiting")
+    assert "aion result o1 --wait" in done.stderr
 
 
 def test_resume_goes_on_with_all_open_runs_and_prints_a_line_each(waiting: Project) -> None:
