@@ -47,8 +47,8 @@ def result_command(settings: Settings, request: ResultRequest) -> int:
     folder = HistoriesFolder(settings.histories)
     location, end = _recorded(folder, request.run)
     if end is None and request.wait:
-        output.say(settings, f"{location.workflow_id} is open; waiting for its end")
         try:
+            output.say(settings, f"{location.workflow_id} is open; waiting for its end")
             while end is None:
                 time.sleep(_LOOK_EVERY_S)
                 location, end = _recorded(folder, request.run)
