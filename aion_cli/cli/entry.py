@@ -85,7 +85,8 @@ def _report(error: errors.AionError, hoisted: Hoisted, *, cause: BaseException |
     color = output.stderr_takes_color(settings)
     output.write_stderr(render.error_text(error, settings, color=color))
     if cause is not None and settings.verbose:
-        output.warn("".join(traceback.format_exception(cause)))
+        lines = _late("terminal").visible_lines("".join(traceback.format_exception(cause)))
+        output.write_stderr("\n".join(lines))
     code = int(output.exit_code_of(error))
     if settings.output is not OutputMode.HUMAN and not output.has_written_a_document():
         try:

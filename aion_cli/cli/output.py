@@ -24,7 +24,7 @@ import msgspec
 from aion_cli import errors
 from aion_cli.api.masking import masks
 from aion_cli.cli.settings import Settings
-from aion_cli.cli.terminal import visible_json, visible_lines
+from aion_cli.cli.terminal import visible, visible_json
 
 
 class ExitCode(enum.IntEnum):
@@ -292,8 +292,8 @@ def say(settings: Settings, text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Write to stderr what has to be seen, `--quiet` or not. Untrusted text in it is made visible here."""
-    write_stderr("\n".join(visible_lines(text)))
+    """Write a line to stderr that has to be seen, `--quiet` or not. Untrusted text in it is made visible here."""
+    write_stderr(visible(text))
 
 
 def write_stderr(text: str) -> None:

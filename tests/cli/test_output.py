@@ -174,6 +174,6 @@ def test_quiet_silences_progress_and_nothing_else(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr() == ("", "careful\n")
 
 
-def test_a_message_cannot_steer_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_message_is_one_line_and_cannot_steer_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     output.warn("two\nlines \x1b]0;title\x07")
-    assert capfd.readouterr().err == "two\nlines \\x1b]0;title\\x07\n"
+    assert capfd.readouterr().err == "two\\nlines \\x1b]0;title\\x07\n"
