@@ -41,8 +41,10 @@ class CuttableStore(MemoryStore):
     def check_attempt(self, ordinal: int, attempt: int) -> None:
         """Raise AssertionError unless an attempt at an activity is recorded as begun, and its activity has no end."""
         begun = False
-        for event in self._events:
+        for event in reversed(self._events):
             match event:
+                case ev.ActivityScheduled(activity_id=n) if n == ordinal:
+                    break
                 case ev.ActivityStarted(activity_id=n) if n == ordinal:
                     begun |= event.attempt == attempt
                 case ev.ActivityCompleted(activity_id=n) | ev.ActivityCancelled(activity_id=n) if n == ordinal:
