@@ -48,7 +48,7 @@ class Underway:
             self._activities.pop(command.key, None)
             self._due_at.pop(command.key, None)
         self._brief.discard(task)
-        if not _was_suspended(task):
+        if isinstance(command, cmd.SpawnChild) and not _was_suspended(task):  # one that was asked to cancel is open
             self._open.discard(command.key)
 
     def note_activity(self, key: CorrelationKey, seq: int) -> None:
