@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from aion_cli.cli import entry, output
 from aion_cli.core.lines import decode_event
+from aion_cli.runtime.codec import codec_from_environment
 from aion_cli.runtime.files import Files
 from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.ownership import read_owner
@@ -223,9 +224,11 @@ def _as_if_fresh(root: Path, stdin: bytes, environ: Mapping[str, str]) -> Genera
     os.environ.clear()
     os.environ.update(environment(environ))
     sys.stdin = io.TextIOWrapper(io.BytesIO(stdin))
+    codec_from_environment.cache_clear()
     try:
         yield
     finally:
+        codec_from_environment.cache_clear()
         sys.stdin = stream
         os.environ.clear()
         os.environ.update(kept)
