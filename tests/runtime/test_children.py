@@ -323,6 +323,27 @@ def test_a_child_that_waits_cleans_up_when_its_parent_cancels_it(shop: Shop) -> 
     assert (shop.names(parcel)[-1], CALLS) == ("WorkflowCancelled", ["unpack A1"])
 
 
+def test_a_child_that_cleans_up_after_a_cancellation_is_still_told_of_the_end_of_its_parent(shop: Shop) -> None:
+    @workflow
+    async def cleans_up_for_long() -> None:
+        try:
+            await go.receive()
+        finally:
+            await asyncio.sleep(86_400)
+
+    @workflow
+    async def gives_up_and_ends() -> str:
+        parcel = await start_child(cleans_up_for_long, id="parcel", parent_close="terminate")
+        await settles()
+        parcel.cancel()
+        await settles()
+        return "done"
+
+    assert shop.run(gives_up_and_ends).status is RunStatus.COMPLETED
+    assert "WorkflowCancelRequested" in shop.names("parcel")
+    assert shop.names("parcel")[-1] == "WorkflowTerminated"
+
+
 def paused_child(shop: Shop) -> None:
     shop.write(started("A1"), child(0, "ship", "A1", CHILD))
     shop.write(started("A1", parent=ev.ParentRef("order-1", "r1", 2)), ev.WorkflowPaused(), workflow_id=CHILD)
