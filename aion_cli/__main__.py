@@ -36,7 +36,7 @@ def _fill_in_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, flags)
-    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison] - it is, if the process was started without it
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]  # it is, if the process was started without it
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - for as long as the process lives
 
 

@@ -135,7 +135,7 @@ class Masks:
                 return self.mask_failure(value)
             case dict() | list():
                 masked = self._masked_plain(value)
-                return value if masked == value else masked  # pyright: ignore[reportUnknownVariableType] - JSON of any shape
+                return value if masked == value else masked  # pyright: ignore[reportUnknownVariableType]  # JSON of any shape
             case _:
                 return value
 
@@ -166,9 +166,9 @@ class Masks:
             case str():
                 return self.mask_text(value)
             case dict():
-                return {self.mask_text(str(k)): self._masked_plain(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON of any shape
+                return {self.mask_text(str(k)): self._masked_plain(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # JSON of any shape
             case list():
-                return [self._masked_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - JSON of any shape
+                return [self._masked_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]  # JSON of any shape
             case _:
                 return value
 

@@ -12,7 +12,7 @@ from aion_cli.errors import UsageError
 def set_tags(**tags: str) -> None:
     """Set tags of the run; those that are not named stay. They show in `aion list`, which can select by them."""
     for name, value in tags.items():
-        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers need not be typed
+        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not be typed
             raise UsageError(f"tag {name} is a {type(value).__name__}, and must be a string")
     current().tags.update(tags)
 

@@ -108,22 +108,22 @@ class _Current:
         self._finish = finish
 
     def __enter__(self) -> None:
-        previous: Any = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - asyncio's documented hook for loop implementers
+        previous: Any = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]  # asyncio's documented hook for loop implementers
         self._previous = previous
         self._around: asyncio.Task[Any] | None = None
         if previous is not None and (around := asyncio.current_task(previous)) is not None:
             # From Python 3.14 on a thread runs one task at a time, also if the other is of another loop.
             self._around = around
-            asyncio_tasks._leave_task(previous, around)  # pyright: ignore[reportPrivateUsage] - see above
+            asyncio_tasks._leave_task(previous, around)  # pyright: ignore[reportPrivateUsage]  # see above
         self._hooks = sys.get_asyncgen_hooks()
-        asyncio_events._set_running_loop(self._loop)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
+        asyncio_events._set_running_loop(self._loop)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]  # see above
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finish)
 
     def __exit__(self, *_: object) -> None:
         sys.set_asyncgen_hooks(*self._hooks)
-        asyncio_events._set_running_loop(self._previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see above
+        asyncio_events._set_running_loop(self._previous)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]  # see above
         if self._around is not None:
-            asyncio_tasks._enter_task(self._previous, self._around)  # pyright: ignore[reportPrivateUsage] - see above
+            asyncio_tasks._enter_task(self._previous, self._around)  # pyright: ignore[reportPrivateUsage]  # see above
 
 
 class WorkflowLoop(asyncio.AbstractEventLoop):
@@ -150,7 +150,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """Run until nothing is ready, or main is done: then nothing more of the run's code runs."""
         self._running = True
         try:
-            if asyncio_events._get_running_loop() is self:  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - see _Current
+            if asyncio_events._get_running_loop() is self:  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]  # see _Current
                 self._run_handles(main)
             else:
                 with self.being_current():
@@ -164,7 +164,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             handle = ready.popleft()
             try:
                 if not handle.cancelled():
-                    handle._run()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType] - how a loop runs its handles
+                    handle._run()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]  # how a loop runs its handles
             except SystemExit:
                 # The task that raised it holds it as well: an outcome of the author's code like others.
                 pass
@@ -206,11 +206,11 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         return [task.get_name() for task in resisting]
 
     def _close_task(self, task: WorkflowTask[Any]) -> bool:
-        asyncio_tasks._enter_task(self, task)  # pyright: ignore[reportPrivateUsage] - see _Current
+        asyncio_tasks._enter_task(self, task)  # pyright: ignore[reportPrivateUsage]  # see _Current
         try:
             return _close_quietly(task)
         finally:
-            asyncio_tasks._leave_task(self, task)  # pyright: ignore[reportPrivateUsage] - see _Current
+            asyncio_tasks._leave_task(self, task)  # pyright: ignore[reportPrivateUsage]  # see _Current
 
     def refuse(self) -> None:
         """Raise RunClosed, unless that was swallowed again and again: then what is awaited is never answered.
@@ -268,7 +268,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             self.refuse()
         return WorkflowFuture[Any](loop=self)
 
-    def create_task(  # pyright: ignore[reportIncompatibleMethodOverride] - newer Pythons pass more keywords, of which none changes what runs
+    def create_task(  # pyright: ignore[reportIncompatibleMethodOverride]  # newer Pythons pass more keywords, of which none changes what runs
         self,
         coro: Generator[Any, Any, T] | Coroutine[Any, Any, T],
         *,

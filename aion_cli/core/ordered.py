@@ -23,7 +23,7 @@ def install(loop_class: type[asyncio.AbstractEventLoop]) -> None:
         chosen = _choosing(original, own, loop_class)
         setattr(asyncio, name, chosen)
         setattr(asyncio_tasks, name, chosen)
-    asyncio_tasks._GatheringFuture = _ordered_gathering(asyncio_tasks._GatheringFuture)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType] - the class of what gather returns has no public name
+    asyncio_tasks._GatheringFuture = _ordered_gathering(asyncio_tasks._GatheringFuture)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]  # the class of what gather returns has no public name
 
 
 def _ordered_gathering(original: Any) -> Any:
@@ -47,7 +47,7 @@ def _choosing(
 ) -> Callable[..., Any]:
     @functools.wraps(original)
     def choose(*args: Any, **kwargs: Any) -> Any:
-        running = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] - the variant of get_running_loop that does not raise
+        running = asyncio_events._get_running_loop()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  # the variant of get_running_loop that does not raise
         return own(*args, **kwargs) if isinstance(running, loop_class) else original(*args, **kwargs)
 
     return choose

@@ -29,12 +29,12 @@ Site = tuple[str, int]
 """A line of code, before its path is shortened: (file, line)."""
 
 # What the loop runs is called from here; the frames below are those of whoever drives the workflow.
-_BOTTOM = asyncio.Handle._run.__code__  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] - the function that every callback of a loop is run by
+_BOTTOM = asyncio.Handle._run.__code__  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  # the function that every callback of a loop is run by
 
 
 def call_site() -> Site:
     """Return where the function that calls this was called."""
-    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] - the documented way to a frame without reading files
+    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]  # the documented way to a frame without reading files
     return frame.f_code.co_filename, frame.f_lineno
 
 
@@ -64,7 +64,7 @@ class SourcePaths:
 
     def caller(self) -> str:
         """Return the innermost line of the author's code that is being run, or an empty string."""
-        return self.innermost(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the documented way to a frame without reading files
+        return self.innermost(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]  # the documented way to a frame without reading files
 
     def innermost(self, frame: FrameType | None) -> str:
         """Return the innermost line of the author's code in a stack, or an empty string. frame: its top."""

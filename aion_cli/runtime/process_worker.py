@@ -138,7 +138,7 @@ def _find(order: WorkOrder) -> ActivityDefinition[..., Any]:
     module = importlib.import_module(order.module)
     for value in vars(module).values():
         if isinstance(value, ActivityDefinition) and value.name == order.activity:
-            return value  # pyright: ignore[reportUnknownVariableType] - a definition's parameters are not known here
+            return value  # pyright: ignore[reportUnknownVariableType]  # a definition's parameters are not known here
     raise LookupError(f"the module {order.module} has no activity {order.activity} at its top level")
 
 

@@ -71,7 +71,7 @@ class Watchdog:
                 self._notice(self._warning(time.monotonic() - since))
 
     def _warning(self, seconds: float) -> str:
-        frame = sys._current_frames().get(self._thread_id)  # pyright: ignore[reportPrivateUsage] - the documented way to another thread's stack
+        frame = sys._current_frames().get(self._thread_id)  # pyright: ignore[reportPrivateUsage]  # the documented way to another thread's stack
         place = self._paths.innermost(frame) or "an unknown line"
         return (
             f"{self._execution.started.workflow_id}: workflow code has been busy for {seconds:.1f} s at {place}; "

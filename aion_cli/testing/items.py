@@ -27,7 +27,7 @@ class HistoryFile(pytest.File):
 
     def collect(self) -> Iterator[HistoryItem]:
         """Yield its one test."""
-        yield HistoryItem.from_parent(self, name="replay")  # pyright: ignore[reportUnknownMemberType] - pytest leaves its keywords untyped
+        yield HistoryItem.from_parent(self, name="replay")  # pyright: ignore[reportUnknownMemberType]  # pytest leaves its keywords untyped
 
 
 class HistoryItem(pytest.Item):

@@ -117,7 +117,7 @@ class SkippingLoop(asyncio.SelectorEventLoop):
         self.micros = max(self.micros, due)
         while True:
             _, _, handle = heapq.heappop(self._due)
-            self.call_soon(handle._run)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType] - how a loop runs its handles
+            self.call_soon(handle._run)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]  # how a loop runs its handles
             if not self.bursts or self._next_due() != due:
                 return
 
