@@ -124,7 +124,7 @@ class Underway:
             key = child.command.key
             if key not in self._tasks and child.event.parent_close is not ev.ParentClose.ABANDON:
                 self._tasks[key] = task = asyncio.get_running_loop().create_task(self._executor.spawn_child(child))
-                task.add_done_callback(_look_at)
+                task.add_done_callback(_ignore_outcome)
 
     def keep_children(self, is_awaited: Callable[[cmd.AnyCommand], bool]) -> None:
         """See that open children have histories, before it is recorded that their parent continues as a new run."""
@@ -171,7 +171,7 @@ def _was_suspended(task: asyncio.Task[Any]) -> bool:
     return not task.cancelled() and isinstance(task.exception(), ChildSuspendedError)
 
 
-def _look_at(task: asyncio.Task[Any]) -> None:
+def _ignore_outcome(task: asyncio.Task[Any]) -> None:
     """Whether a child could be run to its end is its own business, once its parent has ended."""
     if not task.cancelled():
         task.exception()
