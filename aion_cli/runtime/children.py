@@ -16,7 +16,6 @@ from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind, Failure
-from aion_cli.core.ids import RunName
 from aion_cli.core.status import RunStatus, summarise
 from aion_cli.errors import (
     AionError,
@@ -31,13 +30,11 @@ from aion_cli.runtime.attached import as_spawned
 from aion_cli.runtime.delivery import deliver
 from aion_cli.runtime.endings import SuspendReason
 from aion_cli.runtime.executor import ChildOutcome, ChildSuspendedError, SendOutcome, SpawnedChild
-from aion_cli.runtime.journal import JsonlStore
-from aion_cli.runtime.lineage import closing_message
+from aion_cli.runtime.lineage import cancelling_message, closing_message
 from aion_cli.runtime.ownership import Role
 from aion_cli.runtime.reading import read_first_event, read_history
-from aion_cli.runtime.recorder import stamped_from_start
 from aion_cli.runtime.runner import Runner
-from aion_cli.runtime.wall import instant
+from aion_cli.runtime.starting import make_history
 from aion_cli.runtime.workshop import Workshop
 
 _WATCH_EVERY_S = 0.25
@@ -171,7 +168,7 @@ class LocalRuns:
 
     def cancel_child(self, child: SpawnedChild, request_id: str) -> None:
         """Ask a child to cancel; one that has ended meanwhile is left alone."""
-        self._tell(child, ev.WorkflowCancelRequested(request_id=request_id, reason="its parent cancelled it"))
+        self._tell(child, cancelling_message(request_id))
 
     def close_child(self, child: SpawnedChild, request_id: str) -> None:
         """Do to an open child what its parent_close says."""
@@ -193,10 +190,8 @@ class LocalRuns:
     def _ensure_exists(self, child: SpawnedChild) -> None:
         """A recorded child is started, even if its parent ends in the same breath."""
         shop = self._shop
-        if self._refusal(child) is None and not shop.folder.runs_of(child.workflow_id):
-            location = shop.folder.location(RunName(child.workflow_id, 1))
-            stamped = stamped_from_start([self._first_event(child)], instant(shop.clock))
-            JsonlStore.create(location.path, stamped, shop.folder.files, shop.durability).close()
+        if self._refusal(child) is None:
+            make_history(shop.folder, self._first_event(child), clock=shop.clock, durability=shop.durability)
 
     def send_signal(self, command: cmd.SendSignal, signal_id: str) -> SendOutcome:
         """Deliver a signal to any run under an id that makes repeating it harmless."""

@@ -10,14 +10,21 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from aion_cli.core import events as ev
-from aion_cli.errors import DamagedHistoryError, NoSuchRunError, OwnedElsewhereError, WrongStateError
+from aion_cli.errors import DamagedHistoryError, NoSuchRunError, OwnedElsewhereError, UsageError, WrongStateError
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.inbox import Accepted, AlreadyKnown, Inbox, drain
 from aion_cli.runtime.journal import Durability, JsonlStore
-from aion_cli.runtime.lineage import closing_id, closing_message, open_children
+from aion_cli.runtime.lineage import (
+    cancelling_message,
+    closing_id,
+    closing_message,
+    open_children,
+    unfinished_children,
+)
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.reading import read_first_event, read_history, read_last_event
 from aion_cli.runtime.recorder import Recorder
+from aion_cli.runtime.starting import first_event_on_record, make_history
 from aion_cli.runtime.wall import Clock, instant
 
 Notice = Callable[[str], None]
@@ -100,14 +107,28 @@ def _drain_owned(folder: HistoriesFolder, inbox: Inbox, clock: Clock, notice: No
 
 
 def _tell_children(folder: HistoriesFolder, location: RunLocation, clock: Clock, notice: Notice) -> None:
-    """Do to the open children of a run that is about to be terminated what their parent_close says."""
+    """Leave the children of a run that is about to be terminated as an owner would have left them.
+
+    A crash may have come before a recorded child was started, or before a recorded request to cancel it was delivered;
+    then both are done now. To those that are open is done what their parent_close says.
+    """
+
+    def tell(child_id: str, parent: ev.ParentRef, message: ev.Event) -> None:
+        if read_first_event(folder.runs_of(child_id)[0].path, folder.files).parent == parent:
+            with suppress(WrongStateError):  # it has ended meanwhile
+                deliver(folder, child_id, message, chosen_id=True, role=Role.SIGNAL, clock=clock, notice=notice)
+
+    started, unfinished = unfinished_children(read_history(location.path, folder.files))
+    for child in unfinished:
+        first = first_event_on_record(started, child.event, clock=clock)
+        with suppress(UsageError):  # an id that it cannot have
+            make_history(folder, first, clock=clock)
+            if child.asked is not None and first.parent is not None:
+                tell(first.workflow_id, first.parent, cancelling_message(f"{started.run_id}/{child.asked}"))
     for child in open_children(read_history(location.path, folder.files), folder.is_open):
         message = closing_message(child.parent_close, closing_id(child.run_id, child.seq))
-        first = read_first_event(folder.runs_of(child.workflow_id)[0].path, folder.files)
-        if message is None or first.parent != ev.ParentRef(location.workflow_id, child.run_id, child.seq):
-            continue
-        with suppress(WrongStateError):  # it has ended meanwhile
-            deliver(folder, child.workflow_id, message, chosen_id=True, role=Role.SIGNAL, clock=clock, notice=notice)
+        if message is not None:
+            tell(child.workflow_id, ev.ParentRef(location.workflow_id, child.run_id, child.seq), message)
 
 
 def report_torn_tail(store: JsonlStore, notice: Notice) -> None:

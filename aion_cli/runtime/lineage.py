@@ -4,27 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from aion_cli.core import events as ev
+
+
+class Unfinished(msgspec.Struct, frozen=True):
+    """A child of which a history holds no outcome. event: what recorded it. asked: seq of the request to cancel it."""
+
+    event: ev.ChildWorkflowStarted
+    asked: int | None = None
+
+
+def unfinished_children(events: Iterable[ev.Event]) -> tuple[ev.WorkflowStarted, list[Unfinished]]:
+    """Return the first event of a history, and the children that it records without an outcome. One pass."""
+    first: ev.WorkflowStarted | None = None
+    found: dict[int, Unfinished] = {}
+    for event in events:
+        match event:
+            case ev.WorkflowStarted():
+                first = event
+            case ev.ChildWorkflowStarted():
+                found[event.ordinal] = Unfinished(event)
+            case ev.ChildCancelRequested() if event.ordinal in found:
+                found[event.ordinal] = Unfinished(found[event.ordinal].event, event.seq)
+            case ev.ChildWorkflowCompleted() | ev.ChildWorkflowFailed() | ev.ChildWorkflowCancelled():
+                found.pop(event.ordinal, None)
+            case _:
+                pass
+    assert first is not None, "a history has a first event"
+    return first, list(found.values())
 
 
 def open_children(events: Iterable[ev.Event], is_open: Callable[[str], bool]) -> list[ev.AttachedChild]:
     """Return the children that a run started or took over, and that are open. is_open: by workflow id."""
-    inherited: list[ev.AttachedChild] = []
-    started: dict[int, ev.AttachedChild] = {}
-    run_id = ""
-    for event in events:
-        match event:
-            case ev.WorkflowStarted():
-                run_id, inherited = event.run_id, event.children
-            case ev.ChildWorkflowStarted():
-                started[event.ordinal] = ev.AttachedChild(
-                    event.child_workflow_id, run_id, event.seq, event.parent_close
-                )
-            case ev.ChildWorkflowCompleted() | ev.ChildWorkflowFailed() | ev.ChildWorkflowCancelled():
-                started.pop(event.ordinal, None)
-            case _:
-                pass
-    return [child for child in [*inherited, *started.values()] if is_open(child.workflow_id)]
+    first, unfinished = unfinished_children(events)
+    own = [
+        ev.AttachedChild(child.event.child_workflow_id, first.run_id, child.event.seq, child.event.parent_close)
+        for child in unfinished
+    ]
+    return [child for child in [*first.children, *own] if is_open(child.workflow_id)]
 
 
 def closing_message(parent_close: ev.ParentClose, request_id: str) -> ev.Event | None:
@@ -36,6 +55,11 @@ def closing_message(parent_close: ev.ParentClose, request_id: str) -> ev.Event |
             return ev.WorkflowTerminated(reason="its parent ended")
         case ev.ParentClose.ABANDON:
             return None
+
+
+def cancelling_message(request_id: str) -> ev.Event:
+    """Return what a child is sent as its parent cancels it. request_id: the stable id of the command that did."""
+    return ev.WorkflowCancelRequested(request_id=request_id, reason="its parent cancelled it")
 
 
 def closing_id(run_id: str, seq: int) -> str:

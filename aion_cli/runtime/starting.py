@@ -20,7 +20,7 @@ from aion_cli.errors import OwnedElsewhereError
 from aion_cli.runtime.codec import codec_from_environment
 from aion_cli.runtime.files import FileTakenError
 from aion_cli.runtime.folder import HistoriesFolder
-from aion_cli.runtime.journal import JsonlStore
+from aion_cli.runtime.journal import Durability, JsonlStore
 from aion_cli.runtime.loader import digest_of
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.recorder import stamped_from_start
@@ -60,6 +60,26 @@ def first_event(
     )
 
 
+def first_event_on_record(
+    parent: ev.WorkflowStarted, child: ev.ChildWorkflowStarted, *, clock: Clock
+) -> ev.WorkflowStarted:
+    """Make the first event of a child from what its parent recorded of it, unstamped: for where no code is at hand.
+
+    Its file is taken to be its parent's, which knew its code; as that code was not read, there is no digest.
+    """
+    return ev.WorkflowStarted(
+        format=ev.FORMAT,
+        workflow_id=child.child_workflow_id,
+        run_id=fresh_run_id(clock),
+        workflow_type=child.workflow_type,
+        input=child.input,
+        parent=ev.ParentRef(parent.workflow_id, parent.run_id, child.seq),
+        definition=msgspec.structs.replace(parent.definition, digest=""),
+        runtime=runtime_ref(),
+        codec=parent.codec,
+    )
+
+
 def start_unowned(
     folder: HistoriesFolder,
     started: ev.WorkflowStarted,
@@ -78,7 +98,7 @@ def start_unowned(
     while not folder.runs_of(workflow_id):
         try:
             with take(folder, workflow_id, role, wait_s=wait_s):
-                return _made(folder, started, clock)
+                return make_history(folder, started, clock=clock)
         except OwnedElsewhereError:
             # Who works on a run that is not there is about to make it, or to give up.
             if time.monotonic() - begun > wait_s:
@@ -87,13 +107,19 @@ def start_unowned(
     return False
 
 
-def _made(folder: HistoriesFolder, started: ev.WorkflowStarted, clock: Clock) -> bool:
+def make_history(
+    folder: HistoriesFolder, started: ev.WorkflowStarted, *, clock: Clock, durability: Durability = Durability.FULL
+) -> bool:
+    """Make the history of a run, durably, whoever works on it. Returns False if there is one of that workflow id.
+
+    Raises UsageError if the id cannot be had.
+    """
     if folder.runs_of(started.workflow_id):
         return False
     folder.require_new(started.workflow_id)
     path = folder.history(RunName(started.workflow_id))
     try:
-        JsonlStore.create(path, stamped_from_start([started], instant(clock)), folder.files).close()
+        JsonlStore.create(path, stamped_from_start([started], instant(clock)), folder.files, durability).close()
     except FileTakenError:  # a parent makes the history of its child without owning it
         return False
     return True

@@ -27,7 +27,7 @@ from aion_cli.runtime.children import definition_of, outcome_for_parent
 from aion_cli.runtime.endings import Closed, RunSettings, SuspendReason
 from aion_cli.runtime.executor import ChildOutcome, ChildSuspendedError, SendOutcome, SpawnedChild
 from aion_cli.runtime.handoff import Identity, Worker
-from aion_cli.runtime.lineage import closing_message, open_children
+from aion_cli.runtime.lineage import cancelling_message, closing_message, open_children
 from aion_cli.runtime.live import LiveRun
 from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.starting import runtime_ref
@@ -191,7 +191,7 @@ class Life:
 
     def cancel_child(self, child: SpawnedChild, request_id: str) -> None:
         """Ask a child to cancel; see OtherRuns."""
-        self._tell(child, ev.WorkflowCancelRequested(request_id=request_id, reason="its parent cancelled it"))
+        self._tell(child, cancelling_message(request_id))
 
     def close_child(self, child: SpawnedChild, request_id: str) -> None:
         """Do to an open child what its parent_close says; see OtherRuns."""

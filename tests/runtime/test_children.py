@@ -439,6 +439,47 @@ def test_terminating_a_run_that_nobody_owns_deals_with_its_open_children(
     assert shop.names(CHILD)[-1] == ends_with
 
 
+@pytest.mark.parametrize(
+    ("parent_close", "ends_with", "calls"),
+    [
+        (ev.ParentClose.CANCEL, "WorkflowCancelled", ["unpack A1"]),
+        (ev.ParentClose.TERMINATE, "WorkflowTerminated", []),
+        (ev.ParentClose.ABANDON, "WorkflowCompleted", ["ship A1"]),
+    ],
+)
+def test_a_child_that_was_recorded_before_a_crash_is_started_when_its_parent_is_terminated(
+    shop: Shop, parent_close: ev.ParentClose, ends_with: str, calls: list[str]
+) -> None:
+    recorded = msgspec.structs.replace(child(0, "ship_when_told", "A1", CHILD), parent_close=parent_close)
+    shop.write(started("B2", run_id="r7"), recorded)
+    shop.send(ev.WorkflowTerminated())
+    assert shop.names()[-1] == "WorkflowTerminated"
+    first = shop.events(CHILD)[0]
+    assert (first.parent, first.input) == (ev.ParentRef("order-1", "r7", 2), raw("A1"))
+    assert first.definition == ev.DefinitionRef("order", "order.py", "")
+    if parent_close is not ev.ParentClose.TERMINATE:
+        shop.send(signal("go", 1), CHILD)
+    shop.run(ship_when_told, "A1", CHILD)
+    assert (shop.names(CHILD)[-1], CALLS) == (ends_with, calls)
+
+
+def test_a_child_whose_cancellation_was_recorded_before_a_crash_is_told_when_its_parent_is_terminated(
+    shop: Shop,
+) -> None:
+    abandoned = msgspec.structs.replace(child(0, "ship_when_told", "A1", CHILD), parent_close=ev.ParentClose.ABANDON)
+    shop.write(started("B2", run_id="r7"), abandoned, ev.ChildCancelRequested(ordinal=0))
+    shop.send(ev.WorkflowTerminated())
+    asked = shop.events(CHILD)[1]
+    assert (asked.request_id, asked.reason) == ("r7/3", "its parent cancelled it")
+    assert shop.run(ship_when_told, "A1", CHILD).status is RunStatus.CANCELLED
+
+
+def test_terminating_a_run_does_not_make_a_child_that_cannot_have_its_id(shop: Shop) -> None:
+    shop.write(started("A1"), child(0, "ship", "A1", "ORDER-1"))
+    shop.send(ev.WorkflowTerminated())
+    assert (shop.names()[-1], shop.ids()) == ("WorkflowTerminated", ["order-1"])
+
+
 def test_terminating_a_run_that_nobody_owns_leaves_alone_what_it_did_not_start(shop: Shop) -> None:
     shop.write(started("A1"), child(0, "ship", "A1", CHILD))
     shop.write(started("A1", parent=ev.ParentRef("order-1", "another", 2)), workflow_id=CHILD)
