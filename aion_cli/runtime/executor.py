@@ -6,7 +6,7 @@ event loop, makes their attempts, waits for timers by the wall clock, delivers s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -72,6 +72,15 @@ class ChildSuspendedError(AionError):
 class AttemptLog(Protocol):
     """How an executor gets facts about attempts recorded; each is on disk when the call returns."""
 
+    @property
+    def may_begin(self) -> bool:
+        """Whether a further attempt may begin now."""
+        ...
+
+    async def admission(self) -> None:
+        """Return when a further attempt may begin: not while the run is paused, and never once it stops."""
+        ...
+
     async def started(self, attempt: int) -> None: ...
 
     async def failed(self, attempt: int, error: Failure, next_attempt_at: str) -> None: ...
@@ -97,7 +106,7 @@ class LiveExecutor(Protocol):
         ...
 
     def is_resting(self, stable_id: str) -> bool:
-        """Say whether an activity is between two attempts, and the next one is not due."""
+        """Say whether an activity is between two attempts, and the next one is not due or may not begin."""
         ...
 
     async def run_activity(self, request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
@@ -166,7 +175,8 @@ class OtherRuns(Protocol):
 class _Course(msgspec.Struct):
     """An activity in the course of its attempts.
 
-    heard: newest heartbeat details. attempting: one is being made now. resting: the next one is not due.
+    heard: newest heartbeat details. attempting: one is being made now. resting: the next one is
+    not due, or may not begin.
     """
 
     log: AttemptLog
@@ -218,10 +228,10 @@ class InProcessExecutor:
         attempt, failures, started, due = request.attempt, request.failures, request.started, request.due
         while True:
             if due is not None:
-                await self._rest(request.stable_id, self._wakes_at(definition, request, due))
+                await self._rest(request.stable_id, self._clock.until(self._wakes_at(definition, request, due)))
             limit = self._limit(definition, request)
             if not started and not _is_over(limit):
-                await self._begin(definition, attempt, log)
+                await self._begin(definition, request.stable_id, attempt, log)
                 started = True
                 limit = self._limit(definition, request)  # again, since waiting for room took time
             if _is_over(limit):
@@ -239,11 +249,11 @@ class InProcessExecutor:
             attempt += 1
             started = False
 
-    async def _rest(self, stable_id: str, until_micros: int) -> None:
+    async def _rest(self, stable_id: str, until: Awaitable[None]) -> None:
         course = self._courses[stable_id]
         course.resting = True
         try:
-            await self._clock.until(until_micros)
+            await until
         finally:
             course.resting = False
 
@@ -285,8 +295,15 @@ class InProcessExecutor:
         finally:
             course.attempting = False
 
-    async def _begin(self, definition: ActivityDefinition[..., Any], attempt: int, log: AttemptLog) -> None:
+    async def _begin(
+        self, definition: ActivityDefinition[..., Any], stable_id: str, attempt: int, log: AttemptLog
+    ) -> None:
+        await self._rest(stable_id, log.admission())
         await self._activities.reserve(definition)
+        while not log.may_begin:  # paused while it waited for room, which others may use now
+            self._activities.give_back(definition)
+            await self._rest(stable_id, log.admission())
+            await self._activities.reserve(definition)
         try:
             await log.started(attempt)
         except BaseException:

@@ -221,8 +221,14 @@ class _AttemptLog:
         self._ordinal = ordinal
         self._seam = seam
 
-    async def started(self, attempt: int) -> None:
+    @property
+    def may_begin(self) -> bool:
+        return self._seam.may_start
+
+    async def admission(self) -> None:
         await self._seam.admission()
+
+    async def started(self, attempt: int) -> None:
         await self._seam.arrive(_started(self._ordinal, attempt, self._seam.worker))
 
     def heartbeat(self, attempt: int, details: msgspec.Raw) -> None:

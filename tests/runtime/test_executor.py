@@ -36,6 +36,13 @@ class Attempts:
     def __init__(self) -> None:
         self.log: list[str] = []
         self.on_started: Callable[[], Awaitable[None]] | None = None
+        self.may_begin = True
+        self.resumed = asyncio.Event()
+
+    async def admission(self) -> None:
+        if not self.may_begin:
+            self.log.append("held")
+            await self.resumed.wait()
 
     async def started(self, attempt: int) -> None:
         if self.on_started is not None:
@@ -131,6 +138,12 @@ def request(definition: Any, **fields: Any) -> ActivityRequest:
 def policy(**fields: Any) -> RetryPolicy:
     given: dict[str, Any] = {"max_attempts": 5, "initial": 20, "factor": 2, "cap": 600, "jitter": 0, **fields}
     return RetryPolicy(**given)
+
+
+async def settle() -> None:
+    """Let everything run that is ready, and what becomes ready by that."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def in_time(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -243,11 +256,9 @@ def test_a_crash_in_backoff_resumes_the_wait_until_the_recorded_instant() -> Non
         running = asyncio.ensure_future(
             here.executor.run_activity(request(definition, attempt=2, failures=1, due=at(160)), here.attempts)
         )
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await settle()
         here.clock.advance(59)
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await settle()
         assert (calls.attempts, here.attempts.log) == ([], [])
         here.clock.advance(1)
         assert isinstance(await running, ev.ActivityCompleted)
@@ -299,8 +310,7 @@ def test_an_activity_waits_for_room_and_takes_it_in_turn() -> None:
         await asyncio.sleep(0)
         following = msgspec.structs.replace(request(quick), stable_id="r1/3")
         second = asyncio.ensure_future(here.executor.run_activity(following, here.attempts))
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await settle()
         assert here.attempts.log == ["started 1"]
         gate.set_result(None)
         await asyncio.gather(first, second)
@@ -336,14 +346,12 @@ def test_what_is_being_attempted_is_known_and_what_waits_is_not() -> None:
             raise ConnectionError
 
         running = asyncio.ensure_future(here.executor.run_activity(request(fails_later), here.attempts))
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await settle()
         assert here.executor.is_attempting("r1/2")
         assert not here.executor.is_attempting("r1/3")
         assert not here.executor.is_resting("r1/2")
         gate.set_result(None)
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await settle()
         assert here.attempts.log[-1].startswith("failed 1")
         assert not here.executor.is_attempting("r1/2")
         assert here.executor.is_resting("r1/2")
@@ -351,6 +359,53 @@ def test_what_is_being_attempted_is_known_and_what_waits_is_not() -> None:
         await asyncio.wait([running])
         assert not here.executor.is_attempting("r1/2")
         assert not here.executor.is_resting("r1/2")
+
+    in_time(scenario)
+
+
+def test_an_attempt_that_may_not_begin_rests_and_takes_no_room() -> None:
+    async def scenario() -> None:
+        here = Executing(max_concurrency=1)
+        here.attempts.may_begin = False
+
+        @activity(name="flaky")
+        async def works() -> str:
+            return "done"
+
+        held = asyncio.ensure_future(here.executor.run_activity(request(works), here.attempts))
+        await settle()
+        assert here.attempts.log == ["held"]
+        assert here.executor.is_resting("r1/2")
+        assert here.executor.try_reserve(request(works).command)
+        here.attempts.may_begin = True
+        here.attempts.resumed.set()
+        await settle()
+        assert not here.executor.is_resting("r1/2")
+        here.executor.give_back(request(works).command)
+        await held
+        assert here.attempts.log == ["held", "started 1"]
+
+    in_time(scenario)
+
+
+def test_a_pause_while_an_attempt_waits_for_room_leaves_the_room_to_others() -> None:
+    async def scenario() -> None:
+        here = Executing(max_concurrency=1)
+
+        @activity(name="flaky")
+        async def works() -> str:
+            return "done"
+
+        assert here.executor.try_reserve(request(works).command)
+        waiting = asyncio.ensure_future(here.executor.run_activity(request(works), here.attempts))
+        await settle()
+        here.attempts.may_begin = False
+        here.executor.give_back(request(works).command)
+        await settle()
+        assert here.attempts.log == ["held"]
+        assert here.executor.try_reserve(request(works).command)
+        waiting.cancel()
+        await asyncio.wait([waiting])
 
     in_time(scenario)
 

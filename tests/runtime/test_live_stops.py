@@ -84,7 +84,7 @@ def test_nothing_new_begins_while_it_stops_not_even_a_further_attempt() -> None:
             await log.failed(request.attempt, failure(), at(101))
             here.executor.attempting.discard(request.stable_id)
             await over
-            await log.started(request.attempt + 1)
+            await log.admission()
             raise AssertionError("a further attempt began")
 
         here.executor.outcomes["charge"] = waits_in_backoff
@@ -219,6 +219,31 @@ def test_a_run_that_is_gone_on_with_between_two_attempts_is_blocked() -> None:
     live(scenario)
 
 
+def test_a_run_whose_next_attempt_may_not_begin_is_looked_at_again_and_is_blocked() -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"), settings=RunSettings(stop_when_blocked=True))
+        due: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def is_due_while_paused(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
+            await log.failed(request.attempt, failure(), at(101))
+            await due
+            here.executor.attempting.discard(request.stable_id)
+            here.executor.resting.add(request.stable_id)
+            assert not log.may_begin
+            await log.admission()
+            raise AssertionError("a further attempt began")
+
+        here.executor.outcomes["charge"] = is_due_while_paused
+        task = await here.begin()
+        here.mailbox.put(ev.WorkflowPaused())
+        await settle()
+        assert not task.done()
+        due.set_result(None)
+        assert await asyncio.wait_for(task, 10) == Suspended(SuspendReason.PAUSED)
+
+    live(scenario)
+
+
 def test_a_run_with_an_activity_in_flight_is_not_blocked() -> None:
     async def scenario() -> None:
         here = Live(order, started("A1"), settings=RunSettings(stop_when_blocked=True))
@@ -328,6 +353,7 @@ def test_a_pause_withholds_further_attempts_as_well() -> None:
         async def retries(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
             await log.failed(1, failure(), at(101))
             await over
+            await log.admission()
             await log.started(2)
             return completed(0, "r1")
 
