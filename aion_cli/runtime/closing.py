@@ -23,7 +23,11 @@ class Ending(Protocol):
         ...
 
     def append(self, event: ev.Event) -> ev.Event:
-        """Record an event at once, with all that waits to be; it is on disk on return."""
+        """Record an event at once, with all that waits to be; it is on disk on return, and nobody is told of it yet."""
+        ...
+
+    def follow_up(self) -> None:
+        """Let what was recorded have its effects: whoever waits for it is told."""
         ...
 
     def take_in(self) -> None:
@@ -61,10 +65,14 @@ class Closing:
         """Append a terminal event while the inbox is empty and locked; else take what is in it, and return None."""
         if self._run.terminal is not None:
             return self._run.terminal
+        stamped: ev.Event | None = None
         with self._mailbox.locked():
             if not self._mailbox.list():
                 if isinstance(event, ev.WorkflowTimedOut):
                     self._execution.close()
-                return self._run.append(event)
-        self._run.take_in()
-        return None
+                stamped = self._run.append(event)
+        if stamped is None:
+            self._run.take_in()
+        else:
+            self._run.follow_up()  # without the lock: a listener may be slow, and senders wait for it
+        return stamped

@@ -387,6 +387,7 @@ class LiveRun:
     async def admission(self) -> None:
         """Return when a further attempt may begin; see Seam."""
         while not self.may_start:
+            self._loop.call_soon(self.check_quiet)
             await self._patience.until_stirred()
 
     async def arrive(self, event: E) -> E:
@@ -428,8 +429,12 @@ class LiveRun:
     def append(self, event: ev.Event) -> ev.Event:
         """Record an event at once, with all that waits to be; see Ending."""
         stamped = self.stage(event)
-        self._commit()
+        self._recorder.commit()
         return stamped
+
+    def follow_up(self) -> None:
+        """Let what was recorded have its effects; see Ending."""
+        self._commit()
 
     def take_in(self) -> None:
         """Record and apply the messages in the inbox; see Ending."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from aion_cli import Signal, activity, workflow
@@ -76,9 +76,13 @@ class Live:
             clock=self.clock,
             known_ids=known,
             settings=settings,
-            listener=lambda events: self.told.extend(type(event).__name__ for event in events),
+            listener=self._listen,
             on_quiet=self._on_quiet,
         )
+
+    def _listen(self, events: Sequence[ev.Event]) -> None:
+        assert not self.mailbox.is_locked, "a listener that is slow would hold up senders"
+        self.told.extend(type(event).__name__ for event in events)
 
     def _on_quiet(self) -> None:
         self.quiet += 1

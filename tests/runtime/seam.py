@@ -248,6 +248,7 @@ class HandMailbox:
         self.messages: list[Message] = []
         self.log = log
         self.on_lock: list[Message] = []
+        self.is_locked = False
         self._on_message: Callable[[], None] = lambda: None
 
     def put(self, *events: ev.Event) -> None:
@@ -276,7 +277,9 @@ class HandMailbox:
         self.messages += self.on_lock
         self.on_lock = []
         self.log.append("lock")
+        self.is_locked = True
         yield
+        self.is_locked = False
         self.log.append("unlock")
 
     def close(self) -> None:

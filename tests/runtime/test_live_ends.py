@@ -27,6 +27,7 @@ def test_the_end_is_appended_under_the_inbox_lock_after_a_listing_that_was_empty
         here = Live(order, started("A1"))
         await (await here.begin())
         assert here.log[-3:] == ["lock", "append WorkflowCompleted", "unlock"]
+        assert here.told[-1] == "WorkflowCompleted"
 
     live(scenario)
 
