@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from aion_cli.cli import output, render
+from aion_cli.cli.again import command_line
 from aion_cli.cli.output import ExitCode
 from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.core import events as ev
 from aion_cli.core.status import RunStatus
+from aion_cli.errors import AionError
 from aion_cli.runtime.endings import SuspendReason
+from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.outcome import RunEnd
+from aion_cli.runtime.reopening import failure_behind
 
 _BY_STATUS = {
     RunStatus.COMPLETED: ExitCode.OK,
@@ -71,7 +75,8 @@ def _explain(end: RunEnd, code: ExitCode, settings: Settings, go_on: str) -> Non
     match end.closed_by:
         case ev.WorkflowFailed(error=error):
             color = output.stderr_takes_color(settings)
-            output.write_stderr(render.failure_text(end.workflow_id, error, color=color))
+            hint = _after_a_failure(end, settings)
+            output.write_stderr(render.failure_text(end.workflow_id, error, hint=hint, color=color))
         case ev.WorkflowCancelled(reason=reason) | ev.WorkflowTerminated(reason=reason):
             output.warn(f"{end.workflow_id} is {end.status}" + (f": {reason}" if reason else ""))
         case ev.WorkflowTimedOut(timeout_s=timeout_s):
@@ -86,3 +91,20 @@ def _explain(end: RunEnd, code: ExitCode, settings: Settings, go_on: str) -> Non
             say_interrupted(end.workflow_id, go_on)
         case _:
             pass
+
+
+def _after_a_failure(end: RunEnd, settings: Settings) -> str:
+    """Say how to go on with a failed run. Empty where it cannot be told, or is not to be done: outside the folder."""
+    run = end.workflow_id
+    try:
+        behind = failure_behind(HistoriesFolder(settings.histories), end.run_id, run)
+    except AionError:
+        return ""
+    resume = command_line(settings, "resume", run)
+    if behind is None:
+        return f"once its code is mended: {command_line(settings, 'reopen', run)} && {resume}"
+    again = f"{command_line(settings, 'reopen', run, '--from', str(behind.seq))} && {resume}"
+    if not behind.child:
+        return f"to try the activity again: {again}"
+    how = command_line(settings, "result", behind.child)
+    return f"reopen {behind.child} first ({how} says how), then: {again}"

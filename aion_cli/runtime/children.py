@@ -225,7 +225,7 @@ def outcome_for_parent(child: SpawnedChild, event: ev.Event) -> ChildOutcome:
         case ev.WorkflowCancelled():
             return ev.ChildWorkflowCancelled(ordinal=ordinal)
         case ev.WorkflowFailed(error=error):
-            return ev.ChildWorkflowFailed(ordinal=ordinal, error=msgspec.structs.replace(error, traceback=""))
+            return ev.ChildWorkflowFailed(ordinal=ordinal, error=error)
         case ev.WorkflowTerminated(reason=reason):
             failure = Failure(kind=ErrorKind.TERMINATED, type="WorkflowTerminated", message=reason or "terminated")
             return ev.ChildWorkflowFailed(ordinal=ordinal, error=failure)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import msgspec
+
 from aion_cli.core import events as ev
 from aion_cli.core.cursor import visible_events
+from aion_cli.core.events import Failure
 from aion_cli.errors import WrongStateError
 from aion_cli.runtime.delivery import Notice, report_torn_tail
 from aion_cli.runtime.folder import HistoriesFolder
@@ -46,6 +51,51 @@ def reopen(
         finally:
             store.close()
     return superseded_from
+
+
+class FailureBehind(msgspec.Struct, frozen=True):
+    """What a run failed with: the failure of an activity or a child. seq: of its event. child: its id, or empty."""
+
+    seq: int
+    child: str = ""
+
+
+def failure_behind(folder: HistoriesFolder, run_id: str, workflow_id: str) -> FailureBehind | None:
+    """Find what a failed run has to be reopened from for its cause to be tried again. One pass.
+
+    None if its own code raised the error, or the run is not the last one of its workflow id in this folder.
+    Raises NoSuchRunError, and what reading does.
+    """
+    path = folder.latest(workflow_id).path
+    children: dict[int, str] = {}
+    failures: list[tuple[ev.ActivityFailed | ev.ChildWorkflowFailed, FailureBehind]] = []
+    for event in visible_events(read_history(path, folder.files), find_reopens(path, folder.files)):
+        match event:
+            case ev.WorkflowStarted() if event.run_id != run_id:
+                return None
+            case ev.ChildWorkflowStarted():
+                children[event.ordinal] = event.child_workflow_id
+            case ev.ActivityFailed(next_attempt_at=None):
+                failures.append((event, FailureBehind(event.seq)))
+            case ev.ChildWorkflowFailed():
+                failures.append((event, FailureBehind(event.seq, children.get(event.ordinal, ""))))
+            case ev.WorkflowFailed():
+                told = set(_told_by(event.error))
+                return next((found for failed, found in reversed(failures) if _told(failed.error) in told), None)
+            case _:
+                pass
+    return None
+
+
+def _told(failure: Failure) -> tuple[str, str]:
+    return failure.type, failure.message
+
+
+def _told_by(failure: Failure | None) -> Iterator[tuple[str, str]]:
+    """What a failure says, and its causes."""
+    while failure is not None:
+        yield _told(failure)
+        failure = failure.cause
 
 
 class _Candidates:

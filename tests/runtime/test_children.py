@@ -96,7 +96,7 @@ def test_a_child_is_recorded_by_its_parent_before_it_exists(shop: Shop) -> None:
     assert recorded < shop.told.index((CHILD, "WorkflowStarted"))
 
 
-def test_a_child_that_fails_is_a_child_error_without_the_childs_traceback(shop: Shop) -> None:
+def test_a_child_that_fails_is_a_child_error_and_its_failure_has_the_lines_of_the_child(shop: Shop) -> None:
     @activity
     async def loses() -> None:
         raise LookupError("it is gone")
@@ -115,8 +115,8 @@ def test_a_child_that_fails_is_a_child_error_without_the_childs_traceback(shop: 
 
     shop.run(parent)
     assert shop.events()[-1].result == raw(["LookupError", "it is gone"])
-    assert shop.events()[2].error.traceback == ""
-    assert shop.events(CHILD)[-1].error.traceback
+    assert "<locals>.careless\n" in shop.events(CHILD)[-1].error.traceback
+    assert shop.events()[2].error == shop.events(CHILD)[-1].error
 
 
 def test_a_child_may_have_an_id_of_its_own_and_go_on_beside_its_parent(shop: Shop) -> None:
