@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from hypothesis import strategies as st
+from collections.abc import Iterator
+from random import Random
 
 from tests.programs import nodes
 from tests.programs.changes import CHANGES
 
-Draw = Callable[[st.SearchStrategy[Any]], Any]
-
 _MOST_NODES = 24
 _DEEPEST = 5
 _ARGS = 4
-_MILLIS = st.sampled_from([0.0, 500.0, 1000.0, 2000.0, 3000.0, 5000.0, 20_000.0])
-_SIGNAL = st.sampled_from("aaab")
-_KINDS = st.sampled_from(["plain", "plain", "flaky"])
+_MILLIS = [0.0, 500.0, 1000.0, 2000.0, 3000.0, 5000.0, 20_000.0]
+_SIGNAL = "aaab"
+_KINDS = ["plain", "plain", "flaky"]
 _LEAVES = [
     "act", "act", "act", "act", "act", "sleep", "sleep", "receive", "receive", "receive",
     "poll", "derive", "yield", "raise", "ghost",
@@ -35,9 +31,9 @@ class _Grower:
     family: what the names of child workflows begin with.
     """
 
-    def __init__(self, draw: Draw, most: int, risky: bool, family: str) -> None:
-        self._draw = draw
-        self._left = draw(st.integers(most // 4, most))
+    def __init__(self, luck: Random, most: int, risky: bool, family: str) -> None:
+        self._luck = luck
+        self._left = luck.randint(most // 4, most)
         self._leaves = _LEAVES + (_RISKY if risky else [])
         self._family = family
         self._children = 0
@@ -50,26 +46,26 @@ class _Grower:
         self._left -= 1
         if self._left <= 0 or depth >= _DEEPEST:
             return self._leaf()
-        if depth and self._draw(st.integers(0, 2)) == 0:
+        if depth and self._luck.randint(0, 2) == 0:
             return self._leaf()
-        return self._branch(self._draw(st.sampled_from(_BRANCHES)), depth + 1)
+        return self._branch(self._luck.choice(_BRANCHES), depth + 1)
 
     def _several(self, depth: int, least: int = 1) -> tuple[nodes.Node, ...]:
-        return tuple(self.node(depth) for _ in range(self._draw(st.integers(least, 4))))
+        return tuple(self.node(depth) for _ in range(self._luck.randint(least, 4)))
 
     def _leaf(self) -> nodes.Node:
-        draw = self._draw
-        match draw(st.sampled_from(self._leaves)):
+        luck = self._luck
+        match luck.choice(self._leaves):
             case "act":
-                return nodes.Act(draw(_KINDS), draw(st.integers(0, _ARGS - 1)))
+                return nodes.Act(luck.choice(_KINDS), luck.randint(0, _ARGS - 1))
             case "once" | "limited" as kind:
-                return nodes.Act(kind, draw(st.integers(0, _ARGS - 1)))
+                return nodes.Act(kind, luck.randint(0, _ARGS - 1))
             case "sleep":
-                return nodes.Sleep(draw(_MILLIS))
+                return nodes.Sleep(luck.choice(_MILLIS))
             case "receive":
-                return nodes.Receive(draw(_SIGNAL))
+                return nodes.Receive(luck.choice(_SIGNAL))
             case "poll":
-                return nodes.Poll(draw(_SIGNAL))
+                return nodes.Poll(luck.choice(_SIGNAL))
             case "derive":
                 return nodes.Derive()
             case "yield":
@@ -77,19 +73,19 @@ class _Grower:
             case "ghost":
                 return nodes.Ghost()
             case "send":
-                return nodes.Send(draw(_SIGNAL), draw(st.integers(0, 9)))
+                return nodes.Send(luck.choice(_SIGNAL), luck.randint(0, 9))
             case "orphan":
                 return nodes.Orphan(self._leaf())
             case _:
                 return nodes.Raise("boom")
 
     def _branch(self, kind: str, depth: int) -> nodes.Node:  # noqa: C901 - one flat case a node
-        draw = self._draw
+        luck = self._luck
         match kind:
             case "seq":
                 return nodes.Seq(self._several(depth, 2))
             case "gather":
-                return nodes.Gather(self._several(depth, 2), draw(st.booleans()))
+                return nodes.Gather(self._several(depth, 2), luck.random() < 0.5)
             case "group":
                 return nodes.Group(self._several(depth, 2))
             case "race":
@@ -97,21 +93,21 @@ class _Grower:
             case "each":
                 return nodes.EachDone(self._several(depth, 2))
             case "wait":
-                return nodes.Wait(self._several(depth), draw(_MILLIS))
+                return nodes.Wait(self._several(depth), luck.choice(_MILLIS))
             case "locked":
                 return nodes.Locked(self._several(depth, 2))
             case "piped":
                 return nodes.Piped(self._several(depth))
             case "deadline":
-                return nodes.Deadline(self.node(depth), draw(_MILLIS))
+                return nodes.Deadline(self.node(depth), luck.choice(_MILLIS))
             case "waitfor":
-                return nodes.WaitFor(self.node(depth), draw(_MILLIS))
+                return nodes.WaitFor(self.node(depth), luck.choice(_MILLIS))
             case "cancel":
-                return nodes.CancelAfter(self.node(depth), draw(_MILLIS))
+                return nodes.CancelAfter(self.node(depth), luck.choice(_MILLIS))
             case "shield":
                 return nodes.Shield(self.node(depth))
             case "loop":
-                return nodes.Loop(self.node(depth), draw(st.integers(2, 3)))
+                return nodes.Loop(self.node(depth), luck.randint(2, 3))
             case "child":
                 self._children += 1
                 name = f"{self._family}-{self._children}"
@@ -122,33 +118,52 @@ class _Grower:
                 return nodes.Finally(self.node(depth), self.node(depth))
 
 
-_ANSWERS = st.builds(nodes.Answer, _MILLIS, st.sampled_from([0, 0, 0, 1, 2, 3]), st.sampled_from([False] * 5 + [True]))
-_SIGNALS = st.builds(nodes.Stimulus, _MILLIS, st.just("signal"), _SIGNAL, st.integers(0, 9))
-_CANCEL = st.builds(nodes.Stimulus, _MILLIS, st.just("cancel"))
-_PAUSES = st.builds(nodes.Stimulus, _MILLIS, st.sampled_from(["pause", "unpause", "terminate"]))
+def distinct_cases(seed: int) -> Iterator[nodes.Case]:
+    """Yield cases without end, no program twice; the same ones for the same seed."""
+    luck = Random(seed)
+    seen: set[nodes.Node] = set()
+    while True:
+        case = _case(luck)
+        if case.program not in seen:
+            seen.add(case.program)
+            yield case
 
 
-@st.composite
-def cases(draw: Draw) -> nodes.Case:
+def _case(luck: Random) -> nodes.Case:
     """A program of a handful of nodes, in its world."""
-    tied = draw(st.integers(0, 3)) == 0
-    risky = tied or draw(st.booleans())
-    outside: list[nodes.Stimulus] = draw(st.lists(_SIGNALS, max_size=5))
-    if draw(st.integers(0, 3)) == 0:
-        outside += draw(st.lists(_CANCEL, min_size=1, max_size=2))
-    if tied:
-        outside += draw(st.lists(_PAUSES, max_size=2))
+    tied = luck.randint(0, 3) == 0
+    risky = tied or luck.random() < 0.5
     return nodes.Case(
-        program=_Grower(draw, _MOST_NODES, risky, "child").program(),
-        answers=tuple(draw(_ANSWERS) for _ in range(_ARGS)),
-        outside=tuple(outside),
+        program=_Grower(luck, _MOST_NODES, risky, "child").program(),
+        answers=tuple(_answer(luck) for _ in range(_ARGS)),
+        outside=_outside(luck, tied),
         tied=tied,
-        slots=draw(st.sampled_from([None, None, 1, 2])) if tied else None,
+        slots=luck.choice([None, None, 1, 2]) if tied else None,
         change=nodes.Change(
-            number=draw(st.integers(0, 2 * _MOST_NODES)),
-            how=draw(st.sampled_from(CHANGES)),
-            fresh=_Grower(draw, 2, risky, "new").node(),
+            number=luck.randint(0, 2 * _MOST_NODES),
+            how=luck.choice(CHANGES),
+            fresh=_Grower(luck, 2, risky, "new").node(),
         ),
-        every_cut=draw(st.integers(0, 2)) == 0,
-        luck=draw(st.integers(0, 999)),
+        every_cut=luck.randint(0, 2) == 0,
+        luck=luck.randint(0, 999),
     )
+
+
+def _answer(luck: Random) -> nodes.Answer:
+    return nodes.Answer(luck.choice(_MILLIS), luck.choice([0, 0, 0, 1, 2, 3]), luck.randint(0, 5) == 0)
+
+
+def _outside(luck: Random, tied: bool) -> tuple[nodes.Stimulus, ...]:
+    found = [_message(luck) for _ in range(luck.randint(0, 5))]
+    if luck.randint(0, 3) == 0:
+        found += [nodes.Stimulus(luck.choice(_MILLIS), "cancel") for _ in range(luck.randint(1, 2))]
+    if tied:
+        found += [
+            nodes.Stimulus(luck.choice(_MILLIS), luck.choice(["pause", "unpause", "terminate"]))
+            for _ in range(luck.randint(0, 2))
+        ]
+    return tuple(found)
+
+
+def _message(luck: Random) -> nodes.Stimulus:
+    return nodes.Stimulus(luck.choice(_MILLIS), "signal", luck.choice(_SIGNAL), luck.randint(0, 9))

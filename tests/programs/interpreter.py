@@ -1,4 +1,4 @@
-"""One workflow function that runs any program, over aion or over plain asyncio.
+"""One coroutine that runs any program, over aion or over plain asyncio.
 
 What is asyncio in a program is asyncio here. What is aion's (activities, signals, children, time) goes through `Ops`,
 so the same code runs on asyncio alone, as an oracle.
@@ -7,33 +7,15 @@ so the same code runs on asyncio alone, as an oracle.
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
-import msgspec
-
-from aion_cli import (
-    ActivityError,
-    ChildError,
-    RetryPolicy,
-    Signal,
-    activity,
-    now,
-    random,
-    send_signal,
-    uuid4,
-    workflow,
-)
-from aion_cli.api.definitions import ActivityDefinition, WorkflowDefinition
-from aion_cli.core import payload
+from aion_cli import ActivityError, ChildError, ContinueAsNew
 from tests.programs import nodes
 
 MAIN = "main"
-RETRY = RetryPolicy(max_attempts=3, initial=1, factor=2, jitter=0)
-SIGNALS = {name: Signal(name, int) for name in ("a", "b")}
 
 
 class BoomError(Exception):
@@ -41,7 +23,13 @@ class BoomError(Exception):
 
 
 class Ops(Protocol):
-    """What a program asks of the world."""
+    """What a program asks of the world.
+
+    count: the counter of the run. handles: the children that it started and did not await, in order.
+    """
+
+    count: int
+    handles: list[Awaitable[Any]]
 
     async def act(self, kind: str, arg: int) -> Any: ...
     def exactly(self, ms: float) -> float:
@@ -52,6 +40,16 @@ class Ops(Protocol):
     def poll(self, name: str) -> int: ...
     async def send(self, name: str, value: int) -> None: ...
     async def child(self, node: nodes.Child) -> Any: ...
+    async def start(self, node: nodes.Start) -> Awaitable[Any]: ...
+    async def until(self, predicate: Callable[[], bool]) -> None: ...
+    def offer(self, body: nodes.Node) -> None:
+        """Offer an update that does what `bump` does."""
+        ...
+
+    def path_after(self, node: nodes.Again) -> str:
+        """Return the input of the next run."""
+        ...
+
     def derive(self) -> Any: ...
     def in_order(self, coroutines: Sequence[Coroutine[Any, Any, Any]]) -> Sequence[Awaitable[Any]]:
         """Return what asyncio.as_completed begins in the given order. Its own begins coroutines by their address."""
@@ -90,6 +88,12 @@ async def run(node: nodes.Node, ops: Ops) -> Any:  # noqa: C901 - one flat case 
             raise BoomError(node.message)
         case nodes.Send():
             return await ops.send(node.name, node.value)
+        case nodes.Add():
+            ops.count += node.by
+            return ops.count
+        case nodes.Until():
+            await ops.until(lambda: ops.count >= node.least)
+            return ["until", ops.count]
         case nodes.Seq():
             return [await run(item, ops) for item in node.items]
         case nodes.Loop():
@@ -116,6 +120,18 @@ async def run(node: nodes.Node, ops: Ops) -> Any:  # noqa: C901 - one flat case 
             return await _run_one(node, ops)
 
 
+async def bump(value: int, body: nodes.Node, ops: Ops) -> Any:
+    """Answer an update. What comes before that may be seen by others."""
+    ops.count += value
+    return [ops.count, await run(body, ops), ops.count]
+
+
+def refuse_negative(value: int) -> None:
+    """Validate an update."""
+    if value < 0:
+        raise ValueError("negative")
+
+
 async def _run_one(node: nodes.Node, ops: Ops) -> Any:
     match node:
         case nodes.Deadline():
@@ -126,6 +142,16 @@ async def _run_one(node: nodes.Node, ops: Ops) -> Any:
             return await ops.wait_for(run(node.body, ops), seconds)
         case nodes.Shield():
             return await asyncio.shield(run(node.body, ops))
+        case nodes.Offer():
+            ops.offer(node.body)
+            return "offered"
+        case nodes.Start():
+            ops.handles.append(await ops.start(node))
+            return "started"
+        case nodes.Join():
+            return ["joined", await ops.handles[-1 - node.back]] if node.back < len(ops.handles) else "nobody"
+        case nodes.Again():
+            raise ContinueAsNew(ops.path_after(node))
         case nodes.Orphan():
             orphan = asyncio.ensure_future(run(node.body, ops))
             orphan.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -222,71 +248,21 @@ def told(value: Any) -> Any:
             return value
 
 
-@activity
-async def plain(arg: int) -> str:
-    """Never run: faked."""
-    return str(arg)
-
-
-@activity(retry=RETRY)
-async def flaky(arg: int) -> str:
-    """Never run: faked."""
-    return str(arg)
-
-
-@activity(at_most_once=True)
-async def once(arg: int) -> str:
-    """Never run: faked."""
-    return str(arg)
-
-
-@activity(timeout=2, retry=RETRY)
-async def limited(arg: int) -> str:
-    """Never run: faked."""
-    return str(arg)
-
-
-ACTIVITIES: dict[str, ActivityDefinition[[int], str]] = {
-    definition.name: definition for definition in (plain, flaky, once, limited)
-}
-
-
-class Workflow(WorkflowDefinition[[str], Any]):
-    """A program as a workflow. Its input is a path that tells its runs apart: `main`, `main/0`, `main/0/2` …"""
-
-    body: nodes.Node
-    tied: bool
-
-    def start(self, input: msgspec.Raw) -> Coroutine[Any, Any, Any]:
-        return run(self.body, AionOps(payload.decode(input, str), self.tied))
-
-
-@workflow
-async def _template(path: str) -> Any:
-    return path
-
-
-def as_workflow(body: nodes.Node, tied: bool, name: str = MAIN) -> Workflow:
-    """Make a program a workflow definition."""
-    made: Any = copy.copy(_template)
-    made.__class__ = Workflow
-    made.name = made.__name__ = name
-    made.body = body
-    made.tied = tied
-    assert isinstance(made, Workflow)
-    return made
-
-
 def jitter_micros(*identity: object) -> int:
     """Return up to a second that is as good as unique."""
     digest = hashlib.blake2b(repr(identity).encode(), digest_size=8).digest()
     return 1 + int.from_bytes(digest, "big") % 1_000_003
 
 
-class Durations:
-    """Makes the durations that a run asks for unlike any other; the same ones whoever interprets it."""
+class RunState:
+    """What a run is to its own code, whoever interprets it. Implements part of Ops.
+
+    It makes the durations that the run asks for unlike any other, unless it is tied.
+    """
 
     def __init__(self, path: str, tied: bool) -> None:
+        self.count = 0
+        self.handles: list[Awaitable[Any]] = []
         self._path = path
         self._tied = tied
         self._asked = 0
@@ -298,40 +274,6 @@ class Durations:
         self._asked += 1
         return (round(ms * 1000) + jitter_micros("timer", self._path, self._asked)) / 1_000_000
 
-
-class AionOps(Durations):
-    """The world as aion offers it to workflow code."""
-
-    def __init__(self, path: str, tied: bool) -> None:
-        super().__init__(path, tied)
-        self._children = 0
-
-    async def act(self, kind: str, arg: int) -> Any:
-        return await ACTIVITIES[kind](arg)
-
-    async def receive(self, name: str) -> int:
-        return await SIGNALS[name].receive()
-
-    def poll(self, name: str) -> int:
-        return SIGNALS[name].pending()
-
-    async def send(self, name: str, value: int) -> None:
-        await send_signal(MAIN, SIGNALS[name], value)
-
-    async def child(self, node: nodes.Child) -> Any:
-        path = f"{self._path}/{self._children}"
-        self._children += 1
-        return await as_workflow(node.body, self._tied, node.name)(path)
-
-    def derive(self) -> Any:
-        return ["derived", now().isoformat(), random(), str(uuid4())]
-
-    def in_order(self, coroutines: Sequence[Coroutine[Any, Any, Any]]) -> Sequence[Awaitable[Any]]:
-        return coroutines
-
-    def check_open(self) -> None:
-        if asyncio.get_running_loop().is_closed():
-            raise asyncio.CancelledError
-
-    async def wait_for(self, coroutine: Coroutine[Any, Any, Any], timeout: float) -> Any:
-        return await asyncio.wait_for(coroutine, timeout)
+    def path_after(self, node: nodes.Again) -> str:
+        """See Ops."""
+        return f"{self._path}@{node.label}"

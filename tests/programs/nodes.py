@@ -6,6 +6,7 @@ A program is generated, printed and changed as data, and interpreted by one work
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -65,6 +66,24 @@ class Send(Node, frozen=True):
 
     name: str
     value: int
+
+
+class Add(Node, frozen=True):
+    """Add to the counter of the run."""
+
+    by: int
+
+
+class Until(Node, frozen=True):
+    """Wait until the counter of the run is at least so much."""
+
+    least: int
+
+
+class Join(Node, frozen=True):
+    """Await a child that was started. back: how many were started after it."""
+
+    back: int
 
 
 class _Several(Node, frozen=True):
@@ -156,6 +175,24 @@ class Child(_One, frozen=True):
     name: str
 
 
+class Start(_One, frozen=True):
+    """Start such a child, and go on. parent_close: see start_child. named: give it an id that others may ask for."""
+
+    name: str
+    parent_close: Literal["cancel", "terminate", "abandon"] = "cancel"
+    named: bool = False
+
+
+class Again(_One, frozen=True):
+    """Continue as a new run, which does the body. label: of no other node."""
+
+    label: int
+
+
+class Offer(_One, frozen=True):
+    """Offer the update `bump`, which adds a value to the counter of the run, but no negative one, and does the body."""
+
+
 class Orphan(_One, frozen=True):
     """A task that nobody awaits."""
 
@@ -189,7 +226,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Stimulus(msgspec.Struct, frozen=True):
-    """What an outsider sends to the main run. what: "signal", "cancel", "pause", "unpause", "terminate"."""
+    """What an outsider sends to the main run. what: "signal", "update", "cancel", "pause", "unpause", "terminate"."""
 
     ms: float
     what: str
@@ -231,17 +268,32 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def own_parts(node: Node) -> Sequence[Node]:
-    """The parts that are code of the same run: not the body of a child."""
-    return () if isinstance(node, Child) else node.parts()
+    """The parts that are code of the same workflow: not the body of a child."""
+    return () if isinstance(node, Child | Start) else node.parts()
+
+
+def body_at(root: Node, path: str) -> Node:
+    """Return what the run with this path does. Code that was changed may know nothing of it any more, and does nothing.
+
+    root: the body of its workflow.
+    """
+    _, is_later, label = path.rpartition("/")[2].rpartition("@")
+    return _again(root, int(label)) or Seq(()) if is_later else root
+
+
+def _again(node: Node, label: int) -> Node | None:
+    if isinstance(node, Again) and node.label == label:
+        return node.body
+    return next((found for part in own_parts(node) if (found := _again(part, label))), None)
 
 
 def count_own(node: Node) -> int:
-    """Count a node and all inside it that is code of the same run."""
+    """Count a node and all inside it that is code of the same workflow."""
     return 1 + sum(count_own(part) for part in own_parts(node))
 
 
 def replaced(root: Node, number: int, change: Callable[[Node], Node]) -> Node:
-    """Return the tree with one node put through change: the number-th of the run's own, outermost first."""
+    """Return the tree with one node put through change: the number-th of the workflow's own, outermost first."""
     if number == 0:
         return change(root)
     number -= 1

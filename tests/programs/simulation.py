@@ -13,9 +13,11 @@ from aion_cli.testing.ledger import Cut
 from aion_cli.testing.loop import START, SkippingLoop
 from aion_cli.testing.world import World
 from tests.programs import nodes
-from tests.programs.interpreter import ACTIVITIES, MAIN, BoomError, as_workflow, jitter_micros
+from tests.programs.interpreter import MAIN, BoomError, jitter_micros
+from tests.programs.workflows import ACTIVITIES, UPDATE, as_workflow
 
 Outcome = tuple[Any, ...]
+_ANSWERS = (ev.UpdateCompleted, ev.UpdateFailed)
 _PATH = msgspec.Raw(msgspec.json.encode(MAIN))
 
 
@@ -52,12 +54,13 @@ class Simulation:
         self.world = self.world.crashed(cut, downtime_micros=downtime_ms * 1000)
 
     def outcomes(self) -> dict[str, Outcome]:
-        """How each run came out, by its path."""
-        ledger = self.world.ledger
-        return {
-            msgspec.json.decode(ledger.events(workflow_id)[0].input): outcome(ledger.end_of(workflow_id))
-            for workflow_id in ledger.histories
-        }
+        """How each run came out, by its path, and how updates were answered, by their ids."""
+        found: dict[str, Outcome] = {}
+        for stores in self.world.ledger.histories.values():
+            for store in stores:
+                found[msgspec.json.decode(store.events[0].input)] = outcome(store.events[-1])
+                found |= {event.update_id: answer(event) for event in store.events if isinstance(event, _ANSWERS)}
+        return found
 
 
 def message(stimulus: nodes.Stimulus, number: int) -> ev.Event:
@@ -66,6 +69,9 @@ def message(stimulus: nodes.Stimulus, number: int) -> ev.Event:
         case "signal":
             payload = msgspec.Raw(msgspec.json.encode(stimulus.value))
             return ev.SignalReceived(name=stimulus.name, payload=payload, signal_id=f"s{number}")
+        case "update":
+            args = msgspec.Raw(msgspec.json.encode(stimulus.value))
+            return ev.UpdateRequested(update_id=f"u{number}", name=UPDATE, args=args)
         case "cancel":
             return ev.WorkflowCancelRequested(request_id=f"c{number}")
         case "pause":
@@ -93,17 +99,25 @@ def answered(case: nodes.Case, kind: str, arg: int, failures: int) -> str:
 
 
 def outcome(end: Any) -> Outcome:
-    """How a run came out and when, as what can be compared."""
-    if end is None:
-        return ("open",)
+    """How a run came out and when, as what can be compared. end: its last event."""
     micros = clock.parse_instant(end.recorded_at) - START
     match end:
+        case _ if not isinstance(end, ev.TERMINAL_EVENTS):
+            return ("open",)
         case ev.WorkflowCompleted():
             return ("completed", without_derived(msgspec.json.decode(end.result)), micros)
         case ev.WorkflowFailed():
             return ("failed", end.error.type, micros)
         case _:
             return (type(end).__name__, None, micros)
+
+
+def answer(event: ev.UpdateCompleted | ev.UpdateFailed) -> Outcome:
+    """How an update was answered and when, as what can be compared."""
+    micros = clock.parse_instant(event.recorded_at) - START
+    if isinstance(event, ev.UpdateCompleted):
+        return ("answered", without_derived(msgspec.json.decode(event.result)), micros)
+    return (event.error.kind.value, event.error.type, micros)
 
 
 def without_derived(value: Any) -> Any:

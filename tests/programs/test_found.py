@@ -12,6 +12,7 @@ from aion_cli.testing.loop import START, SkippingLoop
 from aion_cli.testing.world import World
 from tests.builders import raw
 from tests.programs import nodes
+from tests.programs.plain import SettlingLoop
 from tests.programs.promises import Trial
 
 AT_ONCE = (nodes.Answer(0.0),) * 4
@@ -37,7 +38,7 @@ FOUND = {
 
 @pytest.mark.parametrize("name", FOUND)
 def test_what_was_found_once_holds(name: str) -> None:
-    loop = SkippingLoop()
+    loop = SettlingLoop()
     try:
         Trial(FOUND[name], loop).run()
     finally:

@@ -8,48 +8,61 @@ Every share is 250 programs, the same ones in every run. A longer search with fr
 from __future__ import annotations
 
 import os
+import random
+from itertools import islice
 
 import pytest
-from hypothesis import HealthCheck, assume, given, seed, settings
 
-from aion_cli.testing.loop import SkippingLoop
 from tests.programs import nodes
-from tests.programs.generator import cases
+from tests.programs.generator import distinct_cases
+from tests.programs.plain import SettlingLoop
 from tests.programs.promises import Trial
+from tests.programs.smaller import smallest
 
 SHARES = 8
 PROGRAMS = 250
+_TELLING = 16
 LONGER = int(os.environ.get("AION_PROGRAMS", "0"))
-_UNHURRIED = settings(
-    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-)
-_LOOP = SkippingLoop()
 
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_whatever_program_it_is_a_crash_changes_nothing_and_a_change_is_noticed(share: int) -> None:
-    tried: set[nodes.Node] = set()
-    failed: list[nodes.Case] = []
-
-    @seed(share)
-    @settings(_UNHURRIED, max_examples=PROGRAMS, database=None)
-    @given(cases())
-    def check(case: nodes.Case) -> None:
-        # Hypothesis likes to come back to what it knows; when it has found something, it has to.
-        assume(failed or case.program not in tried)
-        try:
-            Trial(case, _LOOP).run()
-        except BaseException:
-            failed.append(case)
-            raise
-        tried.add(case.program)
-
-    check()
-    assert len(tried) >= PROGRAMS
+    _try(share, PROGRAMS)
 
 
 @pytest.mark.skipif(not LONGER, reason="set AION_PROGRAMS to the number of programs to try")
-@settings(_UNHURRIED, max_examples=max(LONGER, 1), print_blob=True)
-@given(cases())
-def test_a_longer_search_finds_nothing_either(case: nodes.Case) -> None:
-    Trial(case, _LOOP).run()
+def test_a_longer_search_finds_nothing_either() -> None:
+    _try(random.randrange(SHARES, 2**32), LONGER)
+
+
+def _try(seed: int, count: int) -> None:
+    loop = SettlingLoop()
+    for case in islice(distinct_cases(seed), count):
+        try:
+            Trial(case, loop).run()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what has been found
+            _tell(seed, case, error)
+    loop.close()
+
+
+def _tell(seed: int, case: nodes.Case, failure: Exception) -> None:
+    said = _said(failure)
+    least = smallest(case, lambda other: (found := _failure(other)) is not None and _said(found) == said)
+    pytest.fail(f"seed {seed}: {_failure(least)!r}\n{least!r}\nfound as {failure!r}\n{case!r}")
+
+
+def _said(failure: Exception) -> tuple[str, str]:
+    """Return what two failures of one cause have in common."""
+    return type(failure).__name__, str(failure)[:_TELLING]
+
+
+def _failure(case: nodes.Case) -> Exception | None:
+    """Return what a trial raises, if it raises something."""
+    loop = SettlingLoop()
+    try:
+        Trial(case, loop).run()
+    except Exception as error:  # noqa: BLE001 - see _try
+        return error
+    finally:
+        loop.close()
+    return None
