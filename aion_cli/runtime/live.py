@@ -15,7 +15,7 @@ import asyncio
 import contextvars
 import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,6 +31,7 @@ from aion_cli.core.resolver import Resolver
 from aion_cli.core.status import Waiting
 from aion_cli.runtime.attached import RunningChildren
 from aion_cli.runtime.closing import Closing
+from aion_cli.runtime.dispatch import Dispatch
 from aion_cli.runtime.endings import Closed, RunSettings, Suspended, SuspendReason
 from aion_cli.runtime.executor import ChildSuspendedError, LiveExecutor, SpawnedChild
 from aion_cli.runtime.handoff import HandoffOutcome, Identity, Worker, resolve_or_execute_live
@@ -40,7 +41,7 @@ from aion_cli.runtime.mailbox import Mailbox
 from aion_cli.runtime.notes import Notes
 from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.stopping import Patience
-from aion_cli.runtime.underway import TAKING_TIME, Underway
+from aion_cli.runtime.underway import Underway
 from aion_cli.runtime.unwinding import Unwinding
 from aion_cli.runtime.waits import closes_at, conditions_of, describe_wait, waits_of
 from aion_cli.runtime.wall import Clock, instant
@@ -56,13 +57,6 @@ class _Arrival(msgspec.Struct):
     event: ev.Event
     reply: asyncio.Future[Any] | None = None
     name: str | None = None
-
-
-class _Leg(msgspec.Struct):
-    """A handoff that has staged what it had to, and waits for the disk."""
-
-    command: cmd.AnyCommand
-    handoff: Coroutine[Any, Any, HandoffOutcome.Resolved | HandoffOutcome.WorkflowCompleted]
 
 
 @types.coroutine
@@ -119,8 +113,6 @@ class LiveRun:
         self._on_quiet = on_quiet
         self._arrivals: deque[_Arrival] = deque()
         self._pump_due = False
-        self._legs: list[_Leg] = []
-        self._held: list[_Leg] = []
         self._replies: list[tuple[asyncio.Future[Any], ev.Event]] = []
         self._fresh: list[ev.Event] = []
         self._underway = Underway(executor, identity)
@@ -130,7 +122,6 @@ class LiveRun:
         self._present = ""
         self._terminal: ev.Event | None = None
         self._deadline: asyncio.Task[None] | None = None
-        self._paused = boundary.paused
 
     async def run(self, suspend_at_once: SuspendReason | None = None) -> Closed | Suspended:
         """Run to the end or to a suspension. Raises what the store, the executor or a divergence raised.
@@ -143,6 +134,9 @@ class LiveRun:
         self._patience = Patience(self._settings.grace_s)
         self._unwinding = Unwinding(
             self._underway, self._patience, self._end, is_busy=self._is_busy, settle=self._guarded(self._commit)
+        )
+        self._dispatch = Dispatch(
+            self._execution, self._underway, self._unwinding, landed=self._landed, paused=self._boundary.paused
         )
         self._run_pump = self._guarded(self._pump)
         self._mailbox.listen(self._guarded(self._take_messages))
@@ -170,7 +164,7 @@ class LiveRun:
         for message in self._intake.fresh():
             commands += self._record(_Arrival(message.event, name=message.name))
         self._run_attached()
-        if self._paused and not self._continues:
+        if self._dispatch.is_paused and not self._continues:
             self._commit()
             self.suspend(SuspendReason.PAUSED)
             return
@@ -265,11 +259,9 @@ class LiveRun:
     def _note(self, event: ev.Event) -> None:
         match event:
             case ev.WorkflowPaused():
-                self._paused = True
+                self._dispatch.pause()
             case ev.WorkflowResumed():
-                self._paused = False
-                self._legs += self._held
-                self._held = []
+                self._dispatch.resume()
                 self._run_attached()
             case _:
                 pass
@@ -283,7 +275,7 @@ class LiveRun:
             handoff.send(None)
         except StopIteration:
             return
-        self._legs.append(_Leg(command, handoff))
+        self._dispatch.add(command, handoff)
 
     def _commit(self) -> None:
         """Put everything staged on disk, then let it have its effects."""
@@ -291,16 +283,13 @@ class LiveRun:
         self._recorder.commit()
         fresh, self._fresh = self._fresh, []
         replies, self._replies = self._replies, []
-        legs, self._legs = self._legs, []
         self._intake.remove_staged()
         if fresh:
             self._listener(fresh)
         for reply, stamped in replies:
             if not reply.done():
                 self._answer(reply, stamped)
-        began_activity = False
-        for leg in legs:
-            began_activity |= self._launch(leg) and isinstance(leg.command, cmd.RunActivity)
+        began_activity = self._dispatch.launch()
         self._patience.stir()
         if self._terminal is not None:
             self._finish(self._terminal)
@@ -313,26 +302,6 @@ class LiveRun:
             reply.cancel()
         else:
             reply.set_result(stamped)
-
-    def _launch(self, leg: _Leg) -> bool:
-        """Let a leg act, if it is to; returns whether it does."""
-        if isinstance(leg.command, TAKING_TIME):
-            if not self._is_to_start(leg.command):
-                leg.handoff.close()
-                return False
-            if self._paused and not isinstance(leg.command, cmd.StartTimer):
-                self._held.append(leg)
-                return False
-        task = self._loop.create_task(leg.handoff)
-        self._underway.begin(leg.command, task)
-        task.add_done_callback(lambda done: self._landed(leg.command, done))
-        return True
-
-    def _is_to_start(self, command: cmd.AnyCommand) -> bool:
-        """A recorded child or send goes on even if code waits for it no more; nothing else does."""
-        if self._execution.phase is not Phase.RUNNING or self._unwinding.has_begun:
-            return False
-        return self._execution.is_awaited(command) or isinstance(command, cmd.SpawnChild | cmd.SendSignal)
 
     def _landed(
         self, command: cmd.AnyCommand, task: asyncio.Task[HandoffOutcome.Resolved | HandoffOutcome.WorkflowCompleted]
@@ -363,7 +332,7 @@ class LiveRun:
     @property
     def may_start(self) -> bool:
         """Whether a live effect may begin now; see Seam."""
-        return self._execution.phase is Phase.RUNNING and not self._unwinding.has_begun and not self._paused
+        return self._dispatch.may_start
 
     @property
     def next_seq(self) -> int:
@@ -454,7 +423,7 @@ class LiveRun:
     @property
     def is_blocked(self) -> bool:
         """Whether only signals and timers that are not due yet can move the run."""
-        if self._is_busy() or self._legs or self._unwinding.has_begun:
+        if self._is_busy() or self._dispatch.has_unconfirmed or self._unwinding.has_begun:
             return False
         if self._closes_at is not None and self._closes_at <= self._clock.micros():
             return False
@@ -466,7 +435,7 @@ class LiveRun:
             return
         self._on_quiet()
         if self._settings.stop_when_blocked:
-            self.suspend(SuspendReason.PAUSED if self._paused else SuspendReason.BLOCKED)
+            self.suspend(SuspendReason.PAUSED if self._dispatch.is_paused else SuspendReason.BLOCKED)
 
     def waiting(self) -> list[Waiting]:
         """Say what the code waited for when the run was suspended, with the lines where it did."""
@@ -490,8 +459,7 @@ class LiveRun:
     async def _wind_down(self) -> None:
         child_ids = self._underway.child_ids()
         self._waits = waits_of(self._execution, child_ids, self._boundary, self._settings.timeout_s)
-        for leg in [*self._legs, *self._held]:
-            leg.handoff.close()
+        self._dispatch.close()
         if isinstance(self._terminal, ev.WorkflowContinuedAsNew):
             self.handed_over = self._underway.hand_over_children()
         others = [self._deadline] if self._deadline is not None else []
