@@ -153,7 +153,7 @@ def test_whatever_is_typed_is_json_or_a_usage_error(text: str) -> None:
             raw = read()
         except UsageError:
             continue
-        msgspec.json.decode(raw)
+        assert msgspec.json.encode(msgspec.json.decode(raw))
 
 
 def test_the_input_is_fitted_to_the_signature() -> None:

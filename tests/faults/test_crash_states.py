@@ -72,14 +72,16 @@ def test_the_engine_keeps_all_promises_whatever_a_power_cut_leaves(model: None, 
     rng = random.Random(1000 + shard)
     tried = 0
     while tried < RUN_STATES:
-        tried += try_all(RunScene.random(rng, 2 + rng.randrange(2)), rng, tally)
+        scene = RunScene.random(rng, 2 + rng.randrange(2))
+        tried += (states := try_all(scene, rng, tally))
+        assert states, scene
 
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_no_signal_is_received_twice_and_no_child_started_twice_after_a_power_cut(
     model: None, plan: list[tuple[str, int]], tally: Tally
 ) -> None:
-    try_all(RunScene(Plan(plan)), random.Random(0), tally)
+    assert try_all(RunScene(Plan(plan)), random.Random(0), tally) > MOST_OF_A_MOMENT
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
@@ -89,7 +91,9 @@ def test_the_storage_floor_keeps_all_promises_whatever_a_power_cut_leaves(
     rng = random.Random(2000 + shard)
     tried = 0
     while tried < CLERK_STATES:
-        tried += try_all(ClerkScene.random(rng, 2 + TORTURE * rng.randrange(2)), rng, tally)
+        scene = ClerkScene.random(rng, 2 + TORTURE * rng.randrange(2))
+        tried += (states := try_all(scene, rng, tally))
+        assert states, scene
 
 
 def power_cut_in_recovery(
@@ -113,7 +117,8 @@ def test_a_power_cut_in_the_middle_of_a_recovery_can_be_recovered_from(model: No
         first = ModelMachine(Disk())
         for crash in rng.sample(crashes_of(scene, first, rng, MOST_OF_A_MOMENT), 4):
             entries = first.entries[: crash.entries] + torn_tails(ModelMachine(crash.disk).histories())
-            tried += power_cut_in_recovery(scene, crash.disk, entries, rng, tally)
+            tried += (states := power_cut_in_recovery(scene, crash.disk, entries, rng, tally))
+            assert states, scene
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
@@ -126,7 +131,8 @@ def test_a_power_cut_after_a_kill_takes_nothing_that_the_next_process_acted_on(
         scene = ClerkScene.random(rng, 2)
         for at in rng.sample(range(points_of(scene)), 4):
             machine = killed_at(scene, at)
-            tried += power_cut_in_recovery(scene, machine.disk, machine.entries, rng, tally)
+            tried += (states := power_cut_in_recovery(scene, machine.disk, machine.entries, rng, tally))
+            assert states, scene
 
 
 @pytest.mark.parametrize("plan", KILLED_PLANS)
@@ -136,11 +142,14 @@ def test_a_power_cut_after_a_kill_takes_nothing_that_somebody_was_told_of_since(
     rng, scene = random.Random(0), RunScene(Plan(plan))
     for at in range(0, points_of(scene)):
         machine = killed_at(scene, at)
-        power_cut_in_recovery(scene, machine.disk, machine.entries, rng, tally, MOST_AFTER_A_KILL)
+        assert power_cut_in_recovery(scene, machine.disk, machine.entries, rng, tally, MOST_AFTER_A_KILL), at
 
 
-def append_through_power_cuts(disk: Disk, files: Files, tally: Tally) -> None:
-    """Open a history, append one event, and open it again on every disk that a power cut may leave on the way."""
+def append_through_power_cuts(disk: Disk, files: Files, tally: Tally) -> int:
+    """Open a history, append one event, and open it again on every disk that a power cut may leave on the way.
+
+    Returns how many there were.
+    """
     crashes: list[tuple[Disk, bytes]] = []
     acknowledged = b""
 
@@ -163,6 +172,7 @@ def append_through_power_cuts(disk: Disk, files: Files, tally: Tally) -> None:
         if data:
             JsonlStore.open_to_write(HISTORY, again).close()
     tally.add(STATES, len(crashes))
+    return len(crashes)
 
 
 def test_a_history_that_a_killed_process_had_just_named_stays_when_another_one_goes_on_with_it(
@@ -178,7 +188,7 @@ def test_a_history_that_a_killed_process_had_just_named_stays_when_another_one_g
 
     with pytest.raises(KilledError):
         create(HISTORY, [started()], files=Files(ModelMachine(disk, die).calls()))
-    append_through_power_cuts(disk, files, tally)
+    assert append_through_power_cuts(disk, files, tally)
 
 
 def test_a_torn_tail_that_was_cut_off_never_comes_back_behind_what_is_appended(model: None, tally: Tally) -> None:
@@ -187,4 +197,4 @@ def test_a_torn_tail_that_was_cut_off_never_comes_back_behind_what_is_appended(m
     create(HISTORY, [started()], [scheduled(n, b'"%b"' % (b"x" * 400)) for n in range(4)], files=files).close()
     node = disk.names_of(str(ROOT))[HISTORY.name]
     node.data = node.durable = node.data[:1024] + bytes(512) + node.data[1536:]
-    append_through_power_cuts(disk, files, tally)
+    assert append_through_power_cuts(disk, files, tally)

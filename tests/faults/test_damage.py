@@ -59,7 +59,8 @@ def make_history(folder: Path) -> bytes:
     return path.read_bytes()
 
 
-def require_noticed(damaged: Iterator[bytes], tally: Tally) -> None:
+def noticed(damaged: Iterator[bytes], tally: Tally) -> int:
+    """Read each; returns how many there were. Raises BrokenPromise for one that is read without complaint."""
     copy, count = Copy(), 0
     for data in damaged:
         copy.set(data)
@@ -67,10 +68,11 @@ def require_noticed(damaged: Iterator[bytes], tally: Tally) -> None:
             raise BrokenPromise(SILENT, f"{data!r} was read without complaint")
         count += 1
     tally.add(DAMAGED, count)
+    return count
 
 
 def test_every_flipped_bit_is_noticed(history: bytes, tally: Tally) -> None:
-    require_noticed(
+    count = noticed(
         (
             history[:at] + bytes([history[at] ^ 1 << bit]) + history[at + 1 :]
             for at in range(len(history))
@@ -78,13 +80,14 @@ def test_every_flipped_bit_is_noticed(history: bytes, tally: Tally) -> None:
         ),
         tally,
     )
+    assert count == 8 * len(history)
 
 
 def test_every_other_value_of_every_byte_of_the_last_line_is_noticed(history: bytes, tally: Tally) -> None:
     first, *_, last = history.splitlines(keepends=True)
     assert last.endswith(b"\n")
     short = first + resealed(first, last)
-    require_noticed(
+    count = noticed(
         (
             short[:at] + bytes([value]) + short[at + 1 :]
             for at in range(len(first), len(short))
@@ -93,6 +96,7 @@ def test_every_other_value_of_every_byte_of_the_last_line_is_noticed(history: by
         ),
         tally,
     )
+    assert count == 255 * (len(short) - len(first))
 
 
 def resealed(first: bytes, last: bytes) -> bytes:
@@ -112,12 +116,14 @@ def test_every_lost_doubled_or_swapped_line_is_noticed(history: bytes, tally: Ta
     lost = [[n for n in numbers if n != gone] for gone in numbers[:-1]]  # the last is a batch that was not written
     doubled = [[*numbers[:n], n, *numbers[n:]] for n in numbers]
     swapped = [list(order) for order in permutations(numbers) if list(order) != list(numbers)]
-    require_noticed((b"".join(lines[n] for n in order) for order in [*lost, *doubled, *swapped]), tally)
+    orders = [*lost, *doubled, *swapped]
+    assert noticed((b"".join(lines[n] for n in order) for order in orders), tally) == 4 + 5 + 119
 
 
 def test_whatever_is_cut_off_is_noticed_unless_it_is_whole_lines(history: bytes, tally: Tally) -> None:
     whole = [len(kept_lines(history[:length])) for length in range(len(history))]
-    require_noticed((history[:length] for length in range(1, len(history)) if whole[length] != length), tally)
+    cut = [history[:length] for length in range(1, len(history)) if whole[length] != length]
+    assert noticed(iter(cut), tally) >= len(history) - 5
 
 
 def test_whatever_is_damaged_nothing_is_rewritten(history: bytes, tally: Tally) -> None:

@@ -98,6 +98,7 @@ def test_a_full_disk_stops_the_run_with_10_and_with_more_room_it_goes_on(
     tally.add(FULL_DISKS, code == 10)
     remount(small_disk, "size=4m")
     shell.finish()
+    assert shell.run() == 0
 
 
 @pytest.mark.torture

@@ -111,6 +111,7 @@ def last_asked(folder: HistoriesFolder) -> str:
 @pytest.mark.parametrize("commands", COMMANDS)
 def test_what_was_asked_last_holds_after_a_power_cut(model: None, commands: list[str], tally: Tally) -> None:
     crashes = crashes_of(commands)
+    assert crashes
     for crash in crashes:
         folder = HistoriesFolder(ROOT, Files(ModelMachine(crash.disk).calls()))
         done = refused_or_done(folder, crash.next)

@@ -72,8 +72,12 @@ def may_fail(step: Step, error: int) -> bool:
 
 def refuse_everywhere(
     scene: Scene, error: int, rng: random.Random, tally: Tally, only: Container[str] | None = None
-) -> None:
-    """Play a scene twice for every call that there is, refusing it once, and from then on. only: names of calls."""
+) -> int:
+    """Play a scene twice for every call that there is, refusing it once, and from then on; returns how often it was.
+
+    only: names of calls.
+    """
+    refused = 0
     counting = Refusing(sys.maxsize, error, lasting=False)
     scene.play(ModelMachine(Disk(), counting))
     for at, step in enumerate(list(counting.steps)):
@@ -93,6 +97,8 @@ def refuse_everywhere(
                 broken.add_note(f"{scene!r}: {refusing.refused[0]} refused, {error=} {lasting=}: {refusals}")
                 raise
             tally.add(INJECTED, len(refusing.refused))
+            refused += len(refusing.refused)
+    return refused
 
 
 def require_clear(refusing: Refusing, refusals: Sequence[AionError]) -> None:
@@ -109,7 +115,7 @@ def test_nothing_acknowledged_is_lost_whichever_call_of_the_engine_is_refused(
     model: None, seed: int, error: int, tally: Tally
 ) -> None:
     rng = random.Random(4000 + seed)
-    refuse_everywhere(RunScene.random(rng, 2), error, rng, tally)
+    assert refuse_everywhere(RunScene.random(rng, 2), error, rng, tally)
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -118,4 +124,4 @@ def test_nothing_acknowledged_is_lost_whichever_call_of_the_storage_floor_is_ref
     model: None, seed: int, error: int, tally: Tally
 ) -> None:
     rng = random.Random(5000 + seed)
-    refuse_everywhere(ClerkScene.random(rng, 2), error, rng, tally)
+    assert refuse_everywhere(ClerkScene.random(rng, 2), error, rng, tally)

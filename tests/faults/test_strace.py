@@ -121,7 +121,9 @@ def test_the_real_command_line_whose_calls_fail_says_so_and_loses_nothing(
     tmp_path: Path, command: str, what: str, tally: Tally
 ) -> None:
     prepared = Prepared(tmp_path, command, SIZES[0])
-    for call, number in prepared.points(what):
+    points = list(prepared.points(what))
+    assert points
+    for call, number in points:
         shell = prepared.copy()
         code = prepared.give(shell, injecting(call, number, what))
         if code not in (0, 3, 10):

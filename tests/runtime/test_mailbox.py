@@ -103,10 +103,12 @@ def test_looking_goes_on_although_what_it_calls_fails(folder: HistoriesFolder, m
             here.look()
             raise ValueError("broken listener")
 
-        asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] - whatever it is told
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
         here.mailbox.listen(fails)
         await here.until(3)
         here.mailbox.close()
+        assert len(told) >= 2
 
     run(scenario)
 

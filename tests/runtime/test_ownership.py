@@ -54,7 +54,8 @@ def test_the_second_owner_is_told_who_holds_it(folder: HistoriesFolder) -> None:
 
 def test_runs_do_not_stand_in_each_others_way(folder: HistoriesFolder) -> None:
     with take(folder, "order-1", Role.RUN), take(folder, "order-2", Role.RUN):
-        pass
+        for run in ("order-1", "order-2"):
+            assert read_owner(folder.lock(run), folder.files).pid == os.getpid()
 
 
 def test_the_lock_file_is_private_stays_and_is_never_the_history(folder: HistoriesFolder) -> None:

@@ -103,7 +103,8 @@ def test_a_file_that_cannot_be_compressed_does_not_keep_the_others_waiting() -> 
 
 
 def test_a_crash_changes_nothing() -> None:
-    crash_everywhere(compress_folder, activities=Disk(day_1=FileNotFoundError("gone")).does)
+    report = crash_everywhere(compress_folder, activities=Disk(day_1=FileNotFoundError("gone")).does)
+    assert report.left_out == [LeftOut("day-1.log", "FileNotFoundError: gone")]
 
 
 def test_another_attempt_comes_to_the_same_bytes(tmp_path: Path) -> None:

@@ -80,8 +80,10 @@ def test_nobody_is_reminded_who_has_answered(days: float, mails: int) -> None:
 
 def test_a_crash_changes_nothing() -> None:
     for signals in ([(decision, YES)], [(decision, NO)], []):
-        crash_everywhere(expense_approval, CLAIM, activities=Post().takes, signals=signals)
-    crash_everywhere(claim_that_is_refused_after, 1.5, activities=Post().takes)
+        expected = run_workflow(expense_approval, CLAIM, activities=Post().takes, signals=signals)
+        assert crash_everywhere(expense_approval, CLAIM, activities=Post().takes, signals=signals) == expected
+    outcome = crash_everywhere(claim_that_is_refused_after, 1.5, activities=Post().takes)
+    assert outcome == Declined("take the bus")
 
 
 def test_a_second_attempt_hands_in_the_same_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,8 @@ def test_it_looks_until_somebody_says_stop(history_limit: int) -> None:
 
 @pytest.mark.parametrize("history_limit", [10, 2_000])
 def test_a_crash_changes_nothing(history_limit: int) -> None:
-    crash_everywhere(ingest_that_is_stopped_after, 25.0, history_limit, activities=Belt().does)
+    totals = crash_everywhere(ingest_that_is_stopped_after, 25.0, history_limit, activities=Belt().does)
+    assert totals == Totals(files=3, rows=30)
 
 
 def test_a_bad_file_does_not_hold_up_the_others(drop: Path) -> None:

@@ -83,7 +83,9 @@ def test_the_run_fails_with_its_last_night() -> None:
 
 
 def test_a_crash_changes_nothing() -> None:
-    crash_everywhere(nightly_backup, "docs", "archives", 2, TWO_O_CLOCK, 2, activities={shell: Machine().run})
+    given = ("docs", "archives", 2, TWO_O_CLOCK, 2)
+    expected = run_workflow(nightly_backup, *given, activities={shell: Machine().run})
+    assert crash_everywhere(nightly_backup, *given, activities={shell: Machine().run}) == expected
 
 
 def test_a_folder_is_archived_and_what_is_too_old_removed(tmp_path: Path) -> None:
