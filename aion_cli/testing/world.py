@@ -109,7 +109,9 @@ class World:
                 for workflow_id in [] if self._stopping else self._unattended():
                     life = Life(self.place, workflow_id)
                     busy[self.loop.create_task(life.run())] = life
-                if not busy or (self._stopping and not any(busy.values())):
+                # A child may outlast the grace of its parent, and is still run although nobody waits for it.
+                is_run = bool(self.place.lives) or any(busy.values())
+                if not is_run and (self._stopping or not busy):
                     return
                 self._changed = self.loop.create_future()
                 done, _ = await asyncio.wait([*busy, self._changed], return_when=asyncio.FIRST_COMPLETED)

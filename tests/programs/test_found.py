@@ -33,6 +33,11 @@ FOUND = {
     "nothing is recorded behind a termination that lay in the inbox": nodes.Case(
         ACT, AT_ONCE, (CANCEL, nodes.Stimulus(0.0, "terminate")), tied=True
     ),
+    "a grandchild that cleans up for longer than the grace of its parent still ends": nodes.Case(
+        nodes.Child(nodes.Child(nodes.Finally(nodes.Receive("a"), ACT), "child-2"), "child-1"),
+        (nodes.Answer(20_000.0),) * 4,
+        (nodes.Stimulus(1000.0, "cancel"),),
+    ),
 }
 
 
