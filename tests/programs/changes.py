@@ -99,6 +99,10 @@ def _adjust(node: nodes.Node, fresh: nodes.Node) -> nodes.Node:
             return nodes.Gather(node.items, not node.keep)
         case nodes.Raise():
             return nodes.Raise("another")
+        case nodes.Add():
+            return nodes.Add(node.by + 1)
+        case nodes.Until():
+            return nodes.Until(node.least + 1)
         case nodes.Child():
             return nodes.Child(node.body, "renamed")
         case _ if "ms" in node.__struct_fields__:

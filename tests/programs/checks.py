@@ -53,6 +53,7 @@ def check_shape(history: Sequence[Any]) -> None:
         assert index == len(history) - 1 or not isinstance(event, ev.TERMINAL_EVENTS)
         assert (index == 0) == isinstance(event, ev.WorkflowStarted)
     attempts: dict[int, int] = {}
+    unanswered: set[str] = set()
     closed: set[tuple[type, int]] = set()
     for event in history:
         match event:
@@ -64,6 +65,11 @@ def check_shape(history: Sequence[Any]) -> None:
                 ev.ActivityCompleted(activity_id=n, attempt=attempt) | ev.ActivityFailed(activity_id=n, attempt=attempt)
             ):
                 assert attempt == attempts[n], f"the outcome of attempt {attempt} of {n} follows {attempts[n]}"
+            case ev.UpdateRequested(update_id=found):
+                unanswered.add(found)
+            case ev.UpdateCompleted(update_id=found) | ev.UpdateFailed(update_id=found):
+                assert found in unanswered, f"the answer to update {found} has no request, or is its second"
+                unanswered.remove(found)
             case _:
                 pass
         end = _ends(event)
@@ -168,6 +174,10 @@ def compared(event: Any) -> Any:
             return "child", event.ordinal, event.workflow_type, _value(event.input)
         case ev.SignalSendRequested():
             return "send", event.ordinal, event.target_workflow_id, event.name, _value(event.payload)
+        case ev.UpdateCompleted():
+            return "answered", event.update_id, _value(event.result)
+        case ev.UpdateFailed():
+            return "not answered", event.update_id, event.error.kind, event.error.type
         case ev.WorkflowCompleted():
             return "completed", _value(event.result)
         case ev.WorkflowFailed():

@@ -16,12 +16,13 @@ _SIGNAL = "aaab"
 _KINDS = ["plain", "plain", "flaky"]
 _LEAVES = [
     "act", "act", "act", "act", "act", "sleep", "sleep", "receive", "receive", "receive",
-    "poll", "derive", "yield", "raise", "ghost",
+    "poll", "derive", "yield", "raise", "ghost", "add", "until", "until",
 ]  # fmt: skip
 _RISKY = ["once", "limited", "send", "orphan"]
 _BRANCHES = [
     "seq", "seq", "seq", "gather", "gather", "group", "group", "race", "race", "each", "wait", "locked", "piped",
     "deadline", "deadline", "waitfor", "cancel", "shield", "loop", "child", "child", "try", "try", "finally", "finally",
+    "offer",
 ]  # fmt: skip
 
 
@@ -39,8 +40,9 @@ class _Grower:
         self._children = 0
 
     def program(self) -> nodes.Node:
-        """A few nodes, one after the other."""
-        return nodes.Seq(self._several(1))
+        """A few nodes, one after the other; often they begin with an update that is on offer."""
+        items = self._several(1)
+        return nodes.Seq((self._branch("offer", 1), *items) if self._luck.randint(0, 2) == 0 else items)
 
     def node(self, depth: int = 0) -> nodes.Node:
         self._left -= 1
@@ -74,6 +76,10 @@ class _Grower:
                 return nodes.Ghost()
             case "send":
                 return nodes.Send(luck.choice(_SIGNAL), luck.randint(0, 9))
+            case "add":
+                return nodes.Add(luck.randint(1, 2))
+            case "until":
+                return nodes.Until(luck.randint(1, 4))
             case "orphan":
                 return nodes.Orphan(self._leaf())
             case _:
@@ -112,6 +118,8 @@ class _Grower:
                 self._children += 1
                 name = f"{self._family}-{self._children}"
                 return nodes.Child(self.node(depth), name)
+            case "offer":
+                return nodes.Offer(self.node(depth))
             case "try":
                 return nodes.Try(self.node(depth), self.node(depth))
             case _:
@@ -166,4 +174,6 @@ def _outside(luck: Random, tied: bool) -> tuple[nodes.Stimulus, ...]:
 
 
 def _message(luck: Random) -> nodes.Stimulus:
+    if luck.randint(0, 2) == 0:
+        return nodes.Stimulus(luck.choice(_MILLIS), "update", value=luck.randint(-1, 3))
     return nodes.Stimulus(luck.choice(_MILLIS), "signal", luck.choice(_SIGNAL), luck.randint(0, 9))
