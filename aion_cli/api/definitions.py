@@ -56,7 +56,7 @@ class Definition(Generic[P, R]):
 
     def reencode_result(self, recorded: msgspec.Raw) -> msgspec.Raw:
         """Decode a recorded result with today's type and encode it again. Raises PayloadError if it does not fit."""
-        return self.signature.encode_result(self.signature.decode_result(recorded))
+        return self.signature.reencode_result(recorded)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {self.file}:{self.line}>"

@@ -79,6 +79,10 @@ class UpdateDefinition(Generic[P, R]):
         call: Callable[..., Coroutine[Any, Any, R]] = self.fn
         return self._signature.encode_result(await call(*given, **named))
 
+    def reencode_result(self, recorded: msgspec.Raw) -> msgspec.Raw:
+        """Decode a recorded answer with today's type and encode it again. Raises PayloadError if it does not fit."""
+        return self._signature.reencode_result(recorded)
+
     def complete_input(self, given: msgspec.Raw | None) -> msgspec.Raw:
         """Validate arguments that a user gave and fill in defaults. Raises PayloadError."""
         return self._signature.complete_input(given)

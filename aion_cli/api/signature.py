@@ -151,6 +151,10 @@ class Signature:
         """Read a recorded result as the return annotation. Raises PayloadError if it does not fit."""
         return self._located("return", payload.decode, raw, self.return_type)
 
+    def reencode_result(self, raw: msgspec.Raw) -> msgspec.Raw:
+        """Read a recorded result with today's type, and write it again: for `payload.equal`."""
+        return self.encode_result(self.decode_result(raw))
+
     @functools.cached_property
     def _hints(self) -> Mapping[str, Any]:
         try:

@@ -84,11 +84,12 @@ class RecordMarker(Command, frozen=True, kw_only=True):
 
 
 class AnswerUpdate(Command, frozen=True, kw_only=True):
-    """Exactly one of result and error is set."""
+    """Exactly one of result and error is set. target: the handler that answers, if it is one."""
 
     key: key.Update
     result: msgspec.Raw | None = None
     error: ev.Failure | None = None
+    target: object = None
 
 
 class Completed(msgspec.Struct, frozen=True, gc=False):

@@ -27,7 +27,7 @@ from aion_cli.core.conditions import Conditions
 from aion_cli.core.determinism import DeterminismContext
 from aion_cli.core.events import EventClass, event_class
 from aion_cli.core.failures import activity_error, child_error, failure_of
-from aion_cli.core.handlers import Handlers
+from aion_cli.core.handlers import Handlers, UpdateHandler
 from aion_cli.core.loop import WorkflowFuture, WorkflowLoop
 from aion_cli.core.patches import HistoryAhead, Patches
 from aion_cli.core.pending import Decoder, OpenCommands
@@ -374,10 +374,10 @@ class Execution:
         else:
             coroutine.close()
 
-    def answer_update(self, update_id: str, result: msgspec.Raw, site: Site) -> None:
+    def answer_update(self, update_id: str, result: msgspec.Raw, handler: UpdateHandler) -> None:
         """Emit the answer to an update."""
-        answer = cmd.AnswerUpdate(key=key.Update(update_id), result=result, source=self.paths.place(site))
-        self._commands.emit(answer)
+        source = self.paths.place(handler.site)
+        self._commands.emit(cmd.AnswerUpdate(key=key.Update(update_id), result=result, target=handler, source=source))
 
     def fail_update(self, update_id: str, error: BaseException, site: Site, kind: ev.ErrorKind | None = None) -> None:
         """Emit that an update failed, or was refused by its validator or its types."""

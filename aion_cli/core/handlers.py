@@ -43,13 +43,17 @@ class UpdateHandler(Protocol):
         """
         ...
 
+    def reencode_result(self, recorded: msgspec.Raw) -> msgspec.Raw:
+        """Decode a recorded answer with today's type and encode it again. Raises PayloadError if it does not fit."""
+        ...
+
 
 class UpdateHost(Protocol):
     """What updates need from the execution."""
 
     def start_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> None: ...
 
-    def answer_update(self, update_id: str, result: msgspec.Raw, site: Site) -> None: ...
+    def answer_update(self, update_id: str, result: msgspec.Raw, handler: UpdateHandler) -> None: ...
 
     def fail_update(
         self, update_id: str, error: BaseException, site: Site, kind: ev.ErrorKind | None = None
@@ -120,4 +124,4 @@ class Handlers:
             self._host.fail_update(event.update_id, error, handler.site)
         else:
             self._unanswered.pop(event.update_id)
-            self._host.answer_update(event.update_id, result, handler.site)
+            self._host.answer_update(event.update_id, result, handler)

@@ -198,7 +198,8 @@ def matches(command: cmd.AnyCommand, recorded: ev.Event) -> bool:
         case cmd.RecordMarker(), ev.MarkerRecorded():
             return command.key == correlation.key_of(recorded) and payload.equal(recorded.value, command.value)
         case cmd.AnswerUpdate(result=msgspec.Raw() as result), ev.UpdateCompleted():
-            return command.key.update_id == recorded.update_id and payload.equal(recorded.result, result)
+            same_update = command.key.update_id == recorded.update_id
+            return same_update and _same_result(recorded.result, result, command.target)
         case cmd.AnswerUpdate(error=ev.Failure() as error), ev.UpdateFailed():
             return command.key.update_id == recorded.update_id and _same_failure(recorded.error, error)
         case cmd.CompleteWorkflow(outcome=outcome, target=target), _:

@@ -14,7 +14,7 @@ from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind
 from aion_cli.core.replay import Boundary
-from aion_cli.errors import AionError, UsageError
+from aion_cli.errors import AionError, NonDeterminismError, UsageError
 from tests.builders import (
     AnyWorkflow,
     at,
@@ -100,6 +100,27 @@ def asked(workflow_: AnyWorkflow, events: Sequence[ev.Event], name: str, args: o
 def test_an_update_is_answered_in_the_step_in_which_its_handler_returns() -> None:
     boundary = replayed(cart, history(started(3), requested("u1", "add", "apple")))
     assert answers(boundary) == {"u1": 1}
+
+
+class Receipt(msgspec.Struct):
+    cents: int
+    currency: str = "EUR"
+
+
+@workflow
+async def till() -> None:
+    @update
+    async def pay(cents: int) -> Receipt:
+        return Receipt(cents)
+
+    await wait_until(lambda: False)
+
+
+def test_a_field_with_a_default_may_be_added_to_an_answer_that_was_recorded() -> None:
+    replayed(till, history(started(), requested("u1", "pay", 5), answered("u1", {"cents": 5})))
+    with pytest.raises(NonDeterminismError) as caught:
+        replayed(till, history(started(), requested("u1", "pay", 5), answered("u1", {"cents": 6})))
+    assert (caught.value.recorded.input, caught.value.seq) == ('{"cents":6}', 3)
 
 
 @workflow
