@@ -33,11 +33,12 @@ def configure(project: Project, settings: str = "") -> None:
 
 
 def session(project: Project, *args: str, cwd: str = ".") -> Done:
-    """Run pytest as in an environment that has aion installed."""
+    """Run pytest as in an environment that has aion installed, and no other plugin: some take most of a second."""
+    own = {name: value for name, value in environment().items() if not name.startswith("PYTEST")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "aion_cli.testing.plugin", *args],
         cwd=project.root / cwd,
-        env={name: value for name, value in environment().items() if not name.startswith("PYTEST")},
+        env=own | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -97,7 +98,7 @@ def test_a_history_can_be_named_like_any_test(orders: Project, where: str) -> No
 def test_histories_are_spread_over_processes(orders: Project) -> None:
     pytest.importorskip("xdist")
     configure(orders, "aion_histories = histories")
-    done = session(orders, "-v", "-n", "2")
+    done = session(orders, "-v", "-p", "xdist.plugin", "-n", "2")
     assert done.code == 0, done.stdout
     assert sorted(re.findall(r"PASSED (\S+)", done.stdout)) == [*ALL, "test_other.py::test_other"]
 
