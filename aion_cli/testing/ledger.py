@@ -15,7 +15,13 @@ from aion_cli.core import events as ev
 from aion_cli.core.ids import RunName
 from aion_cli.errors import NoSuchRunError, WrongStateError
 from aion_cli.runtime.inbox import Message, MessageId, message_id
-from aion_cli.runtime.lineage import closing_id, closing_message, open_children
+from aion_cli.runtime.lineage import (
+    cancelling_message,
+    closing_id,
+    closing_message,
+    open_children,
+    unfinished_children,
+)
 from aion_cli.runtime.recorder import Recorder, stamped_from_start
 from aion_cli.testing.mailbox import MemoryMailbox
 from aion_cli.testing.store import CuttableStore
@@ -167,13 +173,38 @@ class Ledger:
             mailbox.remove([message.name])
 
     def _tell_children(self, workflow_id: str) -> None:
-        """Do to the open children of a run that is about to be terminated what their parent_close says."""
-        for child in open_children(self.histories[workflow_id][-1].events, self._is_open):
+        """Leave the children of a run that is about to be terminated as an owner would; as `runtime.delivery` does."""
+        history = self.histories[workflow_id][-1].events
+        started, unfinished = unfinished_children(history)
+        for child in unfinished:
+            asker = ev.ParentRef(workflow_id, started.run_id, child.event.seq)
+            self._ensure_exists(started, child.event, asker)
+            if child.asked is not None:
+                self._tell(child.event.child_workflow_id, asker, cancelling_message(f"{started.run_id}/{child.asked}"))
+        for child in open_children(history, self._is_open):
             message = closing_message(child.parent_close, closing_id(child.run_id, child.seq))
-            asker = ev.ParentRef(workflow_id, child.run_id, child.seq)
-            if message is not None and self.histories[child.workflow_id][0].events[0].parent == asker:
-                with suppress(WrongStateError):
-                    self.deliver(child.workflow_id, message)
+            if message is not None:
+                self._tell(child.workflow_id, ev.ParentRef(workflow_id, child.run_id, child.seq), message)
+
+    def _ensure_exists(self, parent: ev.WorkflowStarted, child: ev.ChildWorkflowStarted, asker: ev.ParentRef) -> None:
+        if child.child_workflow_id in self.histories:
+            return
+        first = ev.WorkflowStarted(
+            format=ev.FORMAT,
+            workflow_id=child.child_workflow_id,
+            run_id=f"r-{child.child_workflow_id}",
+            workflow_type=child.workflow_type,
+            input=child.input,
+            parent=asker,
+            definition=parent.definition,
+            runtime=parent.runtime,
+        )
+        self.create_history(RunName(child.child_workflow_id), [first])
+
+    def _tell(self, child_id: str, asker: ev.ParentRef, message: ev.Event) -> None:
+        if self.histories[child_id][0].events[0].parent == asker:
+            with suppress(WrongStateError):  # it has ended meanwhile
+                self.deliver(child_id, message)
 
     def _is_open(self, workflow_id: str) -> bool:
         return workflow_id in self.histories and self.end_of(workflow_id) is None
