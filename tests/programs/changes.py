@@ -87,28 +87,29 @@ def _adjust(node: nodes.Node, fresh: nodes.Node) -> nodes.Node:
     match node:
         case nodes.Act(kind="plain"):
             return nodes.Act("flaky", node.arg)
-        case nodes.Act():
-            return nodes.Act(node.kind, (node.arg + 1) % 4)
         case nodes.Sleep():
             return nodes.Sleep(node.ms + 1)
         case nodes.Receive():
             return nodes.Receive("b" if node.name == "a" else "a")
-        case nodes.Loop():
-            return nodes.Loop(node.body, node.times - 1)
         case nodes.Gather():
             return nodes.Gather(node.items, not node.keep)
         case nodes.Raise():
             return nodes.Raise("another")
-        case nodes.Add():
-            return nodes.Add(node.by + 1)
-        case nodes.Until():
-            return nodes.Until(node.least + 1)
-        case nodes.Child():
-            return nodes.Child(node.body, "renamed")
+        case nodes.Start(parent_close="cancel"):
+            return msgspec.structs.replace(node, parent_close="terminate")
+        case nodes.Start() | nodes.Child():
+            return msgspec.structs.replace(node, name="renamed")
         case _ if "ms" in node.__struct_fields__:
             return msgspec.structs.replace(node, ms=2000.0)
         case _:
-            return node
+            return _count_further(node)
+
+
+def _count_further(node: nodes.Node) -> nodes.Node:
+    for field, most in (("arg", 4), ("times", 4), ("by", 9), ("least", 9), ("back", 9)):
+        if field in node.__struct_fields__:
+            return msgspec.structs.replace(node, **{field: (getattr(node, field) + 1) % most})
+    return node
 
 
 _EDITS: dict[str, Edit] = {

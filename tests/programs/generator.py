@@ -16,14 +16,17 @@ _SIGNAL = "aaab"
 _KINDS = ["plain", "plain", "flaky"]
 _LEAVES = [
     "act", "act", "act", "act", "act", "sleep", "sleep", "receive", "receive", "receive",
-    "poll", "derive", "yield", "raise", "ghost", "add", "until", "until",
+    "poll", "derive", "yield", "raise", "ghost", "add", "until", "until", "join", "join",
 ]  # fmt: skip
 _RISKY = ["once", "limited", "send", "orphan"]
 _BRANCHES = [
     "seq", "seq", "seq", "gather", "gather", "group", "group", "race", "race", "each", "wait", "locked", "piped",
     "deadline", "deadline", "waitfor", "cancel", "shield", "loop", "child", "child", "try", "try", "finally", "finally",
-    "offer",
+    "offer", "start", "start", "start",
 ]  # fmt: skip
+
+
+_POLICIES: list[nodes.ParentClose] = ["cancel", "cancel", "terminate", "abandon"]
 
 
 class _Grower:
@@ -80,6 +83,8 @@ class _Grower:
                 return nodes.Add(luck.randint(1, 2))
             case "until":
                 return nodes.Until(luck.randint(1, 4))
+            case "join":
+                return nodes.Join(luck.choice([0, 0, 1]))
             case "orphan":
                 return nodes.Orphan(self._leaf())
             case _:
@@ -115,15 +120,20 @@ class _Grower:
             case "loop":
                 return nodes.Loop(self.node(depth), luck.randint(2, 3))
             case "child":
-                self._children += 1
-                name = f"{self._family}-{self._children}"
-                return nodes.Child(self.node(depth), name)
+                return nodes.Child(self.node(depth), self._name())
+            case "start":
+                policy = luck.choice(_POLICIES)
+                return nodes.Start(self.node(depth), self._name(), policy, named=luck.randint(0, 3) == 0)
             case "offer":
                 return nodes.Offer(self.node(depth))
             case "try":
                 return nodes.Try(self.node(depth), self.node(depth))
             case _:
                 return nodes.Finally(self.node(depth), self.node(depth))
+
+    def _name(self) -> str:
+        self._children += 1
+        return f"{self._family}-{self._children}"
 
 
 def distinct_cases(seed: int) -> Iterator[nodes.Case]:

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+ParentClose = Literal["cancel", "terminate", "abandon"]
+
 
 class Node(msgspec.Struct, frozen=True):
     """One piece of a program. It gives a JSON value, or raises."""
@@ -179,7 +181,7 @@ class Start(_One, frozen=True):
     """Start such a child, and go on. parent_close: see start_child. named: give it an id that others may ask for."""
 
     name: str
-    parent_close: Literal["cancel", "terminate", "abandon"] = "cancel"
+    parent_close: ParentClose = "cancel"
     named: bool = False
 
 

@@ -42,7 +42,10 @@ class PlainWorld:
     """Runs one case on asyncio. Implements `plain_run.Around`.
 
     luck: what is due at one instant comes in any order; None: in the order in which it was asked for.
-    arrivals: how many there were; what the code does because of one is a step.
+    arrivals: how many there were; what the code does because of one is a step. outlasting: children that were open for
+    a while after their parent ended, where aion may take its time: it gives a child that was told to end some grace
+    before anybody else hears of the parent's end, and lets one that was abandoned finish what it does before somebody
+    else goes on with it.
     """
 
     def __init__(self, case: nodes.Case, loop: SettlingLoop, luck: random.Random | None = None) -> None:
@@ -56,6 +59,7 @@ class PlainWorld:
         self.arrivals = 0
         self.ids: set[str] = set()
         self.answers: dict[str, Outcome] = {}
+        self.outlasting: set[Any] = set()
         self._luck = luck
         self._runs: dict[str, PlainRun] = {}
         self._never_ran: dict[str, Outcome] = {}

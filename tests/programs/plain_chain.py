@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from aion_cli import ChildError
 from aion_cli.core import events as ev
@@ -13,7 +13,6 @@ from aion_cli.testing.loop import START
 from tests.programs import nodes
 from tests.programs.plain_run import NO_PATHS, Around, Awaited, PlainRun
 
-ParentClose = Literal["cancel", "terminate", "abandon"]
 _CANCEL = ev.WorkflowCancelRequested(request_id="")
 
 
@@ -46,7 +45,7 @@ class PlainChain:
         """There is no further run: do to the open children what their parent_close says."""
         self.has_ended = True
         for child in list(self._children):
-            child.parent_ended()
+            child.parent_ended(last)
         self._on_end(last)
 
     def child(
@@ -56,7 +55,7 @@ class PlainChain:
         body: nodes.Node,
         *,
         name: str | None = None,
-        parent_close: ParentClose = "cancel",
+        parent_close: nodes.ParentClose = "cancel",
     ) -> asyncio.Future[Any]:
         """Have a child started soon. Cancelling the future asks it to cancel."""
         child = _Child(self._world, asker, path, body, name, parent_close, self._children.remove)
@@ -74,7 +73,7 @@ class _Child:
         path: str,
         body: nodes.Node,
         name: str | None,
-        parent_close: ParentClose,
+        parent_close: nodes.ParentClose,
         on_end: Callable[[_Child], None],
     ) -> None:
         self.future = Awaited(loop=world.loop)
@@ -84,12 +83,13 @@ class _Child:
         self._path = path
         self._body = body
         self._name = name
-        self._parent_close: ParentClose = parent_close
+        self._parent_close: nodes.ParentClose = parent_close
         self._on_end = on_end
         self._chain: PlainChain | None = None
         self._letters: list[ev.Event] = []
         self._asked_in = world.arrivals
         self._never_was = False
+        self._orphaned_at = -1
         world.soon(self._start)
 
     def _withdraw(self) -> None:
@@ -98,12 +98,15 @@ class _Child:
             return
         if self._world.arrivals == self._asked_in:
             self._never_was = True
-            self._on_end(self)
+            self._close()
         else:
             self._tell(_CANCEL)
 
-    def parent_ended(self) -> None:
+    def parent_ended(self, parent: PlainRun) -> None:
         """Do what parent_close says."""
+        if self._parent_close == "abandon" or not parent.is_main:
+            self._orphaned_at = self._world.loop.micros
+            self._world.outlasting.add(self)
         match self._parent_close:
             case "cancel":
                 self._tell(_CANCEL)
@@ -122,7 +125,7 @@ class _Child:
         if self._never_was:
             return
         if self._name is not None and self._name in self._world.ids:
-            self._on_end(self)
+            self._close()
             message = f"{self._name} is the id of a run that this workflow did not start"
             self._world.soon(self._fail, ChildError(message, type="ChildIdTaken"))
             return
@@ -130,18 +133,23 @@ class _Child:
         if any(isinstance(event, ev.WorkflowTerminated) for event in self._letters):
             # It is told before anything that its code asked for is done.
             self._world.record(self._path, ("WorkflowTerminated", None, self._world.loop.micros - START))
-            self._on_end(self)
+            self._close()
             return
         self._chain = PlainChain(self._world, self._path, self._body, self._ended)
         for event in self._letters:
             self._world.next(self._chain.take, event)
 
     def _ended(self, last: PlainRun) -> None:
-        self._on_end(self)
+        self._close()
         self._world.soon(self._arrive, last)
 
+    def _close(self) -> None:
+        self._on_end(self)
+        if self._orphaned_at == self._world.loop.micros:
+            self._world.outlasting.discard(self)
+
     def _arrive(self, last: PlainRun) -> None:
-        if self.future.done():
+        if self.future.done() or self._asker.is_closed:
             return
         match last.outcome[0]:
             case "completed":

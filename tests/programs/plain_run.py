@@ -38,6 +38,7 @@ class Around(Protocol):
     arrivals: int
     ids: set[str]
     answers: dict[str, Outcome]
+    outlasting: set[Any]
     main: PlainChain
 
     @property
@@ -154,6 +155,11 @@ class PlainRun(RunState):
         self._closed = True
         for task in self.tasks:
             task.cancel()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it has no parent."""
+        return "/" not in self.path
 
     @property
     def is_closed(self) -> bool:

@@ -38,6 +38,13 @@ FOUND = {
         (nodes.Answer(20_000.0),) * 4,
         (nodes.Stimulus(1000.0, "cancel"),),
     ),
+    "a child that a crash kept from starting is started as its parent is terminated": nodes.Case(
+        nodes.Seq((nodes.Start(nodes.Derive(), "child-1", "abandon"), nodes.Receive("a"))),
+        AT_ONCE,
+        (nodes.Stimulus(500.0, "pause"), nodes.Stimulus(20_000.0, "terminate")),
+        tied=True,
+        luck=4,
+    ),
 }
 
 
