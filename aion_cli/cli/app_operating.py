@@ -120,11 +120,14 @@ def update(
 ) -> int:
     """Have a run do something and answer: validated, durable once accepted, and waited for.
 
-    Prints the answer. Exit 1 if the workflow's handler raised, 2 if the update was rejected, 8 if the run closes
-    without an answer. If nobody owns the run, this process does until it is answered.
+    Prints the answer. Under an id that was answered before it prints that answer again, of a closed run as well, and
+    does nothing: the same line, with the id, gets the answer after an interruption.
+
+    Exit 1 if the workflow's handler raised, 2 if the update was rejected, 8 if the run closes without an answer. If
+    nobody owns the run, this process does until it is answered.
     """
     request = UpdateRequest(run, name, args, update_id, workflow, opt.parse_seconds("--grace", grace))
-    return call(ctx, "ask", "update_command", request)
+    return call(ctx, "update", "update_command", request)
 
 
 @app.command("resume", cls=AsTypedCommand, epilog=MORE)

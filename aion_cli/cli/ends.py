@@ -31,6 +31,13 @@ _BY_REASON = {
 
 def report_end(end: RunEnd, settings: Settings, go_on: str) -> int:
     """Print how a run ended and return the exit code. go_on: the command line that goes on with it while it is open."""
+    code = print_end(end, settings)
+    _explain(end, code, settings, go_on)
+    return code
+
+
+def print_end(end: RunEnd, settings: Settings) -> ExitCode:
+    """Write to stdout what it gets of a run's end, and return the exit code. Nothing goes to stderr."""
     code = _code(end)
     if settings.output is not OutputMode.HUMAN:
         output.write_json(end_document(end))
@@ -38,7 +45,6 @@ def report_end(end: RunEnd, settings: Settings, go_on: str) -> int:
         output.write_json(end.closed_by.result)
     elif code is ExitCode.SUSPENDED:
         output.write_json(end_document(end))
-    _explain(end, code, settings, go_on)
     return code
 
 
@@ -108,3 +114,11 @@ def _after_a_failure(end: RunEnd, settings: Settings) -> str:
         return f"to try the activity again: {again}"
     how = command_line(settings, "result", behind.child)
     return f"reopen {behind.child} first ({how} says how), then: {again}"
+
+
+def report_failure(settings: Settings, workflow_id: str, kind: str, name: str, failure: ev.Failure) -> None:
+    """Tell what the author's code raised when it was asked. kind: query or update."""
+    color = output.stderr_takes_color(settings)
+    output.write_stderr(render.failure_text(f"{kind} {name} of {workflow_id}", failure, kind=kind, color=color))
+    if settings.output is not OutputMode.HUMAN:
+        output.write_json({"run": workflow_id, "error": failure})

@@ -9,10 +9,12 @@ import msgspec
 from aion_cli.cli.code import CodeFinder
 from aion_cli.cli.settings import Settings
 from aion_cli.core.source import SourcePaths
-from aion_cli.core.status import RunSummary, Waiting
+from aion_cli.core.status import RunSummary, Waiting, summarise
 from aion_cli.errors import AionError
+from aion_cli.runtime.endings import SuspendReason
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
-from aion_cli.runtime.reading import read_first_event
+from aion_cli.runtime.outcome import RunEnd
+from aion_cli.runtime.reading import read_first_event, read_history
 from aion_cli.runtime.waits import waits_at_end
 from aion_cli.runtime.workshop import open_replay
 
@@ -54,3 +56,17 @@ class WaitFinder:
             return waits_at_end(replay, replay.run(), definition.timeout_s, run.waiting)
         finally:
             replay.execution.close()
+
+
+def open_end(
+    settings: Settings, location: RunLocation, folder: HistoriesFolder, reason: SuspendReason | None = None
+) -> RunEnd:
+    """Describe an open run that this process does not work on. reason: why it works on it no more, if it was to."""
+    summary = WaitFinder(settings).in_full(location, summarise(read_history(location.path, folder.files)))
+    return RunEnd(
+        summary.workflow_id,
+        summary.run_id,
+        summary.status,
+        reason=reason,
+        waiting=summary.waiting,
+    )

@@ -181,6 +181,13 @@ class Project:
             assert time.monotonic() - begun < PATIENCE_S, f"{run} is not owned"
             time.sleep(0.005)
 
+    def until_recorded(self, run: str, event: str) -> None:
+        """Return when the history of a run holds an event of a type."""
+        begun = time.monotonic()
+        while event not in self.names(run):
+            assert time.monotonic() - begun < PATIENCE_S, f"{run} has no {event}"
+            time.sleep(0.005)
+
     def history(self, run: str) -> Path:
         return self.histories / f"{run}.jsonl"
 
