@@ -141,10 +141,10 @@ class HistoriesFolder:
                 )
         return workflow_id
 
-    def require_own(self, location: RunLocation) -> None:
-        """Raise UsageError unless a history lies in this folder under the workflow id that its first line names.
+    def require_own(self, location: RunLocation) -> ev.WorkflowStarted:
+        """Return the first event of a history that lies in this folder under the workflow id which that event names.
 
-        To be asked before anything but reading. Raises what reading.read_first_event raises.
+        To be asked before anything but reading. Raises UsageError if it does not; what reading.read_first_event raises.
         """
         if location.path.parent.resolve() != self.root.resolve():
             raise UsageError(
@@ -157,6 +157,7 @@ class HistoriesFolder:
                 f"{location.path} is the history of {started.workflow_id}, not of {location.workflow_id}",
                 hint=f"it can only be read; name it {started.workflow_id}{_SUFFIX} to go on with it",
             )
+        return started
 
     def _names(self, prefix: str = "") -> list[RunName]:
         found: list[RunName] = []

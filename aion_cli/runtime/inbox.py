@@ -26,7 +26,7 @@ from aion_cli.runtime.blobs import BlobStore, DamagedBlobError
 from aion_cli.runtime.codec import codec_from_environment
 from aion_cli.runtime.files import Doorbell, Files, MissingFileError, fresh_name, open_doorbell, ring_doorbell
 from aion_cli.runtime.folder import HistoriesFolder
-from aion_cli.runtime.reading import read_first_event, read_last_event
+from aion_cli.runtime.reading import read_last_event
 from aion_cli.runtime.recorder import Recorder
 
 MESSAGE_TYPES = (
@@ -105,12 +105,13 @@ class Inbox:
 
         event: one of MESSAGE_TYPES, unstamped. chosen_id: the sender chose its id and may be repeating itself; then it
         is looked up in the inbox and in all runs of the workflow id. now_ns: wall clock; read here if it is None.
-        Raises NoSuchRunError, WrongStateError if the run is closed, UsageError if the id was used for something else,
-        CodecError if the run's payloads are encrypted and the codec is not set, PayloadError, StoreError.
+        Raises NoSuchRunError, WrongStateError if the run is closed, UsageError if the id was used for something else or
+        the history names another workflow id, CodecError if the run's payloads are encrypted and the codec is not set,
+        PayloadError, StoreError.
         """
         if not isinstance(event, MESSAGE_TYPES):
             raise HistoryShapeError(f"{type(event).__name__} is no message")
-        started = read_first_event(self._folder.latest(self.workflow_id).path, self._files)
+        started = self._folder.require_own(self._folder.latest(self.workflow_id))
         codec_from_environment().require(started.codec)
         self._files.ensure_directory(self._directory, self._folder.root)
         temporary = self._directory / fresh_name(TEMPORARY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,14 @@ def test_nothing_is_delivered_to_a_run_that_is_closed_or_not_there(shop: Shop) -
     with pytest.raises(NoSuchRunError):
         shop.send(signal("go", 5), "nobody")
     assert shop.ids() == ["closed", "order-1"]
+
+
+def test_a_history_under_the_name_of_another_workflow_id_is_not_written_to(shop: Shop) -> None:
+    shutil.copy(shop.path(), shop.path("copy"))
+    before = shop.path("copy").read_bytes()
+    with pytest.raises(UsageError, match="is the history of order-1, not of copy"):
+        shop.send(signal("go", 5), "copy")
+    assert (shop.path("copy").read_bytes(), Inbox(shop.folder, "copy").names()) == (before, [])
 
 
 def test_a_message_that_a_closed_run_cannot_take_does_not_make_its_drainer_spin(shop: Shop) -> None:
