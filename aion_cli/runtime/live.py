@@ -48,6 +48,9 @@ from aion_cli.runtime.wall import Clock, instant
 
 E = TypeVar("E", bound=ev.Event)
 T = TypeVar("T")
+_LONGEST_UNWRITTEN_S = 1.0
+"""How long the details of a heartbeat may wait for something else to be written with."""
+
 EventListener = Callable[[Sequence[ev.Event]], None]
 
 
@@ -122,6 +125,7 @@ class LiveRun:
         self._present = ""
         self._terminal: ev.Event | None = None
         self._deadline: asyncio.Task[None] | None = None
+        self._flush: asyncio.TimerHandle | None = None
 
     async def run(self, suspend_at_once: SuspendReason | None = None) -> Closed | Suspended:
         """Run to the end or to a suspension. Raises what the store, the executor or a divergence raised.
@@ -280,6 +284,9 @@ class LiveRun:
     def _commit(self) -> None:
         """Put everything staged on disk, then let it have its effects."""
         self._present = ""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
         self._recorder.commit()
         fresh, self._fresh = self._fresh, []
         replies, self._replies = self._replies, []
@@ -369,9 +376,11 @@ class LiveRun:
         return await reply
 
     def note(self, event: ev.Event) -> None:
-        """Have an event about a command that is still awaited written with the next commit."""
+        """Have an event about a command that is still awaited written with the next commit, soon; see Seam."""
         if self._execution.expects(event) and not self._end.done():
             self.stage(event)
+            if self._flush is None:
+                self._flush = self._loop.call_later(_LONGEST_UNWRITTEN_S, self._guarded(self._commit))
 
     def withdraw(self, key: CorrelationKey) -> None:
         """Stop what runs for a key; see Seam."""
@@ -460,6 +469,8 @@ class LiveRun:
         child_ids = self._underway.child_ids()
         self._waits = waits_of(self._execution, child_ids, self._boundary, self._settings.timeout_s)
         self._dispatch.close()
+        if self._flush is not None:
+            self._flush.cancel()
         if isinstance(self._terminal, ev.WorkflowContinuedAsNew):
             self.handed_over = self._underway.hand_over_children()
         others = [self._deadline] if self._deadline is not None else []

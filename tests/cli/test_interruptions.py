@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import time
 
 import pytest
 
@@ -120,3 +121,31 @@ def test_replay_list_and_show_do_not_mind_an_owner(shop: Project) -> None:
         assert shop.here("replay", "order-1").stdout.startswith("open")
         assert shop.here("list").code == shop.here("show", "order-1").code == 0
         assert shop.snapshot() == before
+
+
+BEATS = """
+import time, aion_cli
+
+@activity
+def copy() -> str:
+    info = aion_cli.activity_info()
+    if info.attempt > 1:
+        return f"from {info.heartbeat_details} on"
+    aion_cli.heartbeat(7)
+    time.sleep(600)
+
+@workflow
+async def copying() -> str:
+    return await copy()
+"""
+
+
+def test_the_details_of_the_last_heartbeat_outlive_a_kill(project: Project) -> None:
+    project.write(BEATS)
+    with project.start("run", "copying", "--id", "c") as owner:
+        owner.until_stderr_says("copy (0) started")
+        while "ActivityHeartbeat" not in project.names("c"):
+            time.sleep(0.01)
+        owner.signal(signal.SIGKILL)
+        owner.end()
+    assert project.here("run", "copying", "--id", "c").document == "from 7 on"
