@@ -213,9 +213,9 @@ class _Asking:
             clock=WallClock(),
             paths=paths,
             activities=ActivityRunner(paths, grace_s=self._request.grace_s),
-            listener=self._on_events,
+            listener=_nobody,
             notice=output.warn,
-            settings=RunSettings(grace_s=self._request.grace_s),
+            settings=RunSettings(grace_s=self._request.grace_s, stop_at=self._is_the_answer),
             find_code=lambda first: code_of(self._settings, first, None),
         )
         self._runner = LocalRuns(shop).runner(self._started.workflow_id)
@@ -224,12 +224,8 @@ class _Asking:
         finally:
             self._runner = None
 
-    def _on_events(self, workflow_id: str, events: Sequence[ev.Event]) -> None:
-        del workflow_id
-        if self._runner is not None and any(
-            isinstance(event, Answer) and event.update_id == self._event.update_id for event in events
-        ):
-            self._runner.suspend(SuspendReason.BLOCKED)
+    def _is_the_answer(self, event: ev.Event) -> bool:
+        return isinstance(event, Answer) and event.update_id == self._event.update_id
 
     def _say_how_to_go_on(self, why: str) -> None:
         """Say what became of the update, and how to get its answer. why: the word for it, unless it is answered."""
@@ -250,6 +246,10 @@ class _Asking:
             *("--id", self._event.update_id),
             *(() if self._request.workflow is None else ("--workflow", self._request.workflow)),
         )
+
+
+def _nobody(workflow_id: str, events: Sequence[ev.Event]) -> None:
+    """Nobody watches."""
 
 
 def _report_answer(settings: Settings, request: UpdateRequest, workflow_id: str, answer: Answer) -> int:

@@ -27,7 +27,8 @@ class Leg(msgspec.Struct):
 class Dispatch:
     """The second legs of the handoffs of one live run. Made inside the running loop.
 
-    A stop and the end of the run drop them, a pause holds them. landed: told of each task when it is done.
+    A stop and the end of the run drop them, a pause holds them; but an attempt that is recorded as begun does begin, so
+    that no history tells of one that was never made. landed: told of each task when it is done.
     """
 
     def __init__(
@@ -51,11 +52,7 @@ class Dispatch:
     @property
     def may_start(self) -> bool:
         """Whether a live effect may begin now."""
-        return self._may_go_on and not self.is_paused
-
-    @property
-    def _may_go_on(self) -> bool:
-        return self._execution.phase is Phase.RUNNING and not self._unwinding.has_begun
+        return self._execution.phase is Phase.RUNNING and not self._unwinding.has_begun and not self.is_paused
 
     @property
     def has_unconfirmed(self) -> bool:
@@ -79,7 +76,7 @@ class Dispatch:
             if not self._is_to_start(leg.command):
                 leg.handoff.close()
                 return False
-            if self.is_paused and not isinstance(leg.command, cmd.StartTimer):
+            if self.is_paused and not self._goes_on_while_paused(leg.command):
                 self._held.append(leg)
                 return False
         task = self._loop.create_task(leg.handoff)
@@ -87,9 +84,14 @@ class Dispatch:
         task.add_done_callback(lambda done: self._landed(leg.command, done))
         return True
 
+    def _goes_on_while_paused(self, command: cmd.AnyCommand) -> bool:
+        return isinstance(command, cmd.StartTimer) or self._underway.is_attempting(command.key)
+
     def _is_to_start(self, command: cmd.AnyCommand) -> bool:
         """A recorded child or send goes on even if code waits for it no more; nothing else does."""
-        if not self._may_go_on:
+        if self._execution.phase is not Phase.RUNNING:
+            return False
+        if self._unwinding.has_begun and not self._underway.is_attempting(command.key):
             return False
         return self._execution.is_awaited(command) or isinstance(command, cmd.SpawnChild | cmd.SendSignal)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 import msgspec
 
@@ -36,9 +37,11 @@ class RunSettings(msgspec.Struct, frozen=True):
     """How a live run behaves.
 
     grace_s: for activities in flight when it stops. stop_when_blocked: suspend when only timers and signals can move
-    it. timeout_s: how long it may take since its start or last reopen.
+    it. stop_at: suspend once an event for which this is true is recorded. timeout_s: how long it may take since its
+    start or last reopen.
     """
 
     grace_s: float = 10.0
     stop_when_blocked: bool = False
+    stop_at: Callable[[ev.Event], bool] | None = None
     timeout_s: float | None = None

@@ -101,10 +101,6 @@ class LiveExecutor(Protocol):
         """Give back room that was reserved for an attempt that does not begin."""
         ...
 
-    def is_attempting(self, stable_id: str) -> bool:
-        """Say whether an attempt of an activity is being made now, rather than waited for."""
-        ...
-
     def is_resting(self, stable_id: str) -> bool:
         """Say whether an activity is between two attempts, and the next one is not due or may not begin."""
         ...
@@ -175,13 +171,11 @@ class OtherRuns(Protocol):
 class _Course(msgspec.Struct):
     """An activity in the course of its attempts.
 
-    heard: newest heartbeat details. attempting: one is being made now. resting: the next one is
-    not due, or may not begin.
+    heard: newest heartbeat details. resting: the next attempt is not due, or may not begin.
     """
 
     log: AttemptLog
     heard: msgspec.Raw | None
-    attempting: bool = False
     resting: bool = False
 
 
@@ -204,11 +198,6 @@ class InProcessExecutor:
     def give_back(self, command: cmd.RunActivity) -> None:
         """Give back room that was reserved; see LiveExecutor."""
         self._activities.give_back(_definition(command))
-
-    def is_attempting(self, stable_id: str) -> bool:
-        """Say whether an attempt is being made now; see LiveExecutor."""
-        course = self._courses.get(stable_id)
-        return course is not None and course.attempting
 
     def is_resting(self, stable_id: str) -> bool:
         """Say whether an activity is between two attempts; see LiveExecutor."""
@@ -267,33 +256,29 @@ class InProcessExecutor:
             course.log.heartbeat(attempt, details)
 
         stop, pulse = CancelFlag(), Pulse(report)
-        course.attempting = True
-        try:
-            outcome = await self._activities.attempt(
-                Attempt(
-                    definition=definition,
-                    input=request.command.input,
-                    info=ActivityInfo(
-                        workflow_id=request.workflow_id,
-                        run_id=request.run_id,
-                        ordinal=request.command.key.ordinal,
-                        attempt=attempt,
-                        idempotency_key=request.stable_id,
-                        cancel_requested=stop.is_set,
-                        heartbeat_details=None if course.heard is None else payload.decode(course.heard),
-                        report=pulse.beat,
-                    ),
-                    limit=limit,
-                    heartbeat_s=definition.settings.heartbeat_timeout_s,
-                    stop=stop,
-                    pulse=pulse,
-                )
+        outcome = await self._activities.attempt(
+            Attempt(
+                definition=definition,
+                input=request.command.input,
+                info=ActivityInfo(
+                    workflow_id=request.workflow_id,
+                    run_id=request.run_id,
+                    ordinal=request.command.key.ordinal,
+                    attempt=attempt,
+                    idempotency_key=request.stable_id,
+                    cancel_requested=stop.is_set,
+                    heartbeat_details=None if course.heard is None else payload.decode(course.heard),
+                    report=pulse.beat,
+                ),
+                limit=limit,
+                heartbeat_s=definition.settings.heartbeat_timeout_s,
+                stop=stop,
+                pulse=pulse,
             )
-            if isinstance(outcome, Failure):
-                pulse.conclude()  # so that the next attempt knows, also if a crash comes before it
-            return outcome
-        finally:
-            course.attempting = False
+        )
+        if isinstance(outcome, Failure):
+            pulse.conclude()  # so that the next attempt knows, also if a crash comes before it
+        return outcome
 
     async def _begin(
         self, definition: ActivityDefinition[..., Any], stable_id: str, attempt: int, log: AttemptLog

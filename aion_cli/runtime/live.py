@@ -353,7 +353,11 @@ class LiveRun:
             self._terminal = stamped
         elif isinstance(stamped, ev.ActivityScheduled):
             self._underway.note_activity(correlation.Activity(stamped.activity_id), stamped.seq)
+        elif isinstance(stamped, ev.ActivityStarted | ev.ActivityFailed):
+            self._underway.note_attempt(stamped)
         self._fresh.append(stamped)
+        if self._settings.stop_at is not None and self._settings.stop_at(stamped):
+            self.suspend(SuspendReason.BLOCKED)  # at once, so that nothing begins that the same step asks for after it
         return stamped
 
     async def durable(self) -> None:

@@ -30,6 +30,7 @@ class Underway:
         self._children: dict[CorrelationKey, SpawnedChild] = {}
         self._open: set[CorrelationKey] = set()
         self._activities: dict[CorrelationKey, int] = {}
+        self._attempts: set[CorrelationKey] = set()
         self._due_at: dict[CorrelationKey, str] = {}
 
     def begin(self, command: cmd.AnyCommand, task: asyncio.Task[Any]) -> None:
@@ -46,6 +47,7 @@ class Underway:
         if self._tasks.get(command.key) is task:
             del self._tasks[command.key]
             self._activities.pop(command.key, None)
+            self._attempts.discard(command.key)
             self._due_at.pop(command.key, None)
         self._brief.discard(task)
         if isinstance(command, cmd.SpawnChild) and not _was_suspended(task):  # one that was asked to cancel is open
@@ -54,6 +56,18 @@ class Underway:
     def note_activity(self, key: CorrelationKey, seq: int) -> None:
         """Take note of where an activity is recorded as scheduled."""
         self._activities[key] = seq
+
+    def note_attempt(self, event: ev.ActivityStarted | ev.ActivityFailed) -> None:
+        """Take note that an attempt is recorded as begun, or as failed: between these it is under way."""
+        key = correlation.Activity(event.activity_id)
+        if isinstance(event, ev.ActivityStarted):
+            self._attempts.add(key)
+        else:
+            self._attempts.discard(key)
+
+    def is_attempting(self, key: CorrelationKey) -> bool:
+        """Say whether an attempt of an activity is recorded as begun here, and what it came to is not."""
+        return key in self._attempts
 
     def note_child(self, command: cmd.SpawnChild, event: ev.Event) -> SpawnedChild:
         """Take note of a child and of the event that recorded it."""
@@ -103,12 +117,8 @@ class Underway:
     def in_flight(self) -> list[asyncio.Task[Any]]:
         """Return what is worth waiting for when the run stops; an activity between two attempts is not."""
         tasks = self._tasks.items()
-        found = [task for key, task in tasks if isinstance(key, correlation.Child) or self._is_attempting(key)]
+        found = [task for key, task in tasks if isinstance(key, correlation.Child) or self.is_attempting(key)]
         return [*found, *self._brief]
-
-    def _is_attempting(self, key: CorrelationKey) -> bool:
-        seq = self._activities.get(key)
-        return seq is not None and self._executor.is_attempting(self._identity.stable_id(seq))
 
     def all_tasks(self) -> set[asyncio.Task[Any]]:
         """Return the tasks of everything that runs."""

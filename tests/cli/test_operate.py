@@ -394,3 +394,35 @@ async def order() -> None:
     shown = project.aion("replay", "o1", "--show-replay-output")
     assert shown.stderr.count("by the workflow") == 2
     assert "by the workflow" not in shown.stdout
+
+
+ASKED_AND_DONE = """
+import aion_cli
+
+@activity(at_most_once=True)
+async def bill() -> str:
+    note("bill")
+    return "billed"
+
+@workflow
+async def order() -> str:
+    ready = False
+
+    @aion_cli.update
+    async def approve() -> str:
+        nonlocal ready
+        ready = True
+        return "thanks"
+
+    await aion_cli.wait_until(lambda: ready)
+    return await bill()
+"""
+
+
+def test_an_update_leaves_what_its_answer_sets_off_to_the_next_run(project: Project) -> None:
+    project.write(ASKED_AND_DONE)
+    assert project.here("run", "order", "--id", "o1", "--until-blocked").code == 3
+    assert project.here("update", "o1", "approve").document == "thanks"
+    assert project.names("o1")[-2:] == ["UpdateCompleted", "ActivityScheduled"]
+    assert project.here("run", "order", "--id", "o1").document == "billed"
+    assert world(project) == ["bill"]

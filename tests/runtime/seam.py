@@ -68,7 +68,6 @@ class NotingExecutor:
         self.hold = False
         self.rooms: int | None = None
         self.requests: list[ActivityRequest] = []
-        self.attempting: set[str] = set()
         self.resting: set[str] = set()
         self.child_outcomes: dict[str, asyncio.Future[ChildOutcome]] = {}
         self.blocked_children = False
@@ -89,9 +88,6 @@ class NotingExecutor:
     def give_back(self, command: cmd.RunActivity) -> None:
         self.log.append(f"give back {command.activity_type}")
 
-    def is_attempting(self, stable_id: str) -> bool:
-        return stable_id in self.attempting
-
     def is_resting(self, stable_id: str) -> bool:
         return stable_id in self.resting
 
@@ -100,7 +96,6 @@ class NotingExecutor:
         name = request.command.activity_type
         self.log.append(f"run {name} {ordinal}")
         self.requests.append(request)
-        self.attempting.add(request.stable_id)
         try:
             if not request.started:
                 await log.started(request.attempt)
@@ -114,8 +109,6 @@ class NotingExecutor:
         except asyncio.CancelledError:
             self.log.append(f"cancelled {name} {ordinal}")
             raise
-        finally:
-            self.attempting.discard(request.stable_id)
 
     async def start_timer(self, command: cmd.StartTimer) -> None:
         self.log.append(f"timer {command.key.timer_id}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from aion_cli import workflow
@@ -82,7 +83,6 @@ def test_nothing_new_begins_while_it_stops_not_even_a_further_attempt() -> None:
 
         async def waits_in_backoff(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
             await log.failed(request.attempt, failure(), at(101))
-            here.executor.attempting.discard(request.stable_id)
             await over
             await log.admission()
             raise AssertionError("a further attempt began")
@@ -103,7 +103,6 @@ def test_an_activity_in_backoff_is_not_waited_for() -> None:
 
         async def waits_in_backoff(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
             await log.failed(request.attempt, failure(), at(5000))
-            here.executor.attempting.discard(request.stable_id)
             return await asyncio.get_running_loop().create_future()
 
         here.executor.outcomes["charge"] = waits_in_backoff
@@ -191,7 +190,6 @@ def test_a_run_whose_activity_is_between_two_attempts_is_blocked() -> None:
 
         async def waits_in_backoff(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
             await log.failed(request.attempt, failure(), at(5000))
-            here.executor.attempting.discard(request.stable_id)
             here.executor.resting.add(request.stable_id)
             return await asyncio.get_running_loop().create_future()
 
@@ -208,8 +206,7 @@ def test_a_run_that_is_gone_on_with_between_two_attempts_is_blocked() -> None:
         here = Live(order, *recorded, settings=RunSettings(stop_when_blocked=True))
 
         async def waits_in_backoff(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
-            del log
-            here.executor.attempting.discard(request.stable_id)
+            await log.failed(request.attempt, failure(), at(5000))
             here.executor.resting.add(request.stable_id)
             return await asyncio.get_running_loop().create_future()
 
@@ -227,7 +224,6 @@ def test_a_run_whose_next_attempt_may_not_begin_is_looked_at_again_and_is_blocke
         async def is_due_while_paused(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
             await log.failed(request.attempt, failure(), at(101))
             await due
-            here.executor.attempting.discard(request.stable_id)
             here.executor.resting.add(request.stable_id)
             assert not log.may_begin
             await log.admission()
@@ -301,6 +297,78 @@ def test_a_run_whose_child_is_blocked_is_blocked() -> None:
         await settle()
         here.executor.child_outcomes["order-1.1-2"].set_exception(ChildSuspendedError("suspended"))
         assert await task == Suspended(SuspendReason.BLOCKED)
+
+    live(scenario)
+
+
+# --- attempts that are recorded as begun
+
+
+def test_an_attempt_that_was_recorded_as_begun_is_made_although_a_pause_came_with_it() -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"))
+
+        async def ends_as_a_pause_comes(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
+            asyncio.get_running_loop().call_soon(here.mailbox.put, ev.WorkflowPaused())
+            return completed(0, "r1")
+
+        here.executor.outcomes["charge"] = ends_as_a_pause_comes
+        here.executor.hold = True
+        task = await here.begin()
+        batch = ["ActivityCompleted", "ActivityScheduled", "ActivityStarted", "WorkflowPaused"]
+        assert here.store.batches[-1] == batch
+        assert "run bill 1" in here.log
+        await here.answer(completed(1, 1))
+        assert isinstance(await task, Closed)
+
+    live(scenario)
+
+
+def test_an_attempt_that_was_recorded_as_begun_is_made_and_waited_for_although_the_run_stops_in_that_step() -> None:
+    def is_the_start_of_bill(event: ev.Event) -> bool:
+        return isinstance(event, ev.ActivityStarted) and event.activity_id == 1
+
+    async def scenario() -> None:
+        here = Live(order, started("A1"), settings=RunSettings(stop_at=is_the_start_of_bill))
+        assert isinstance(await (await here.begin()), Closed)
+        assert here.store.names()[-3:] == ["ActivityStarted", "ActivityCompleted", "WorkflowCompleted"]
+        assert "run bill 1" in here.log
+
+    live(scenario)
+
+
+def test_the_details_of_a_heartbeat_are_written_soon_although_nothing_else_is() -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"))
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def beats(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
+            for details in (b"1", b"2"):
+                log.heartbeat(request.attempt, msgspec.Raw(details))
+                await asyncio.sleep(1.5)
+            await over
+            return completed(0, "r1")
+
+        here.executor.outcomes["charge"] = beats
+        task = await here.begin()
+        assert here.store.names()[-1] == "ActivityStarted"
+        await asyncio.sleep(4)
+        assert here.store.batches[-2:] == [["ActivityHeartbeat"], ["ActivityHeartbeat"]]
+        over.set_result(None)
+        assert isinstance(await task, Closed)
+
+    live(scenario)
+
+
+def test_nothing_begins_that_is_asked_for_after_the_event_at_which_the_run_is_to_stop() -> None:
+    def is_the_receipt(event: ev.Event) -> bool:
+        return isinstance(event, ev.ActivityCompleted)
+
+    async def scenario() -> None:
+        here = Live(order, started("A1"), settings=RunSettings(stop_at=is_the_receipt))
+        assert await (await here.begin()) == Suspended(SuspendReason.BLOCKED)
+        assert here.store.batches[-1] == ["ActivityCompleted", "ActivityScheduled"]
+        assert "run bill 1" not in here.log
 
     live(scenario)
 
