@@ -192,7 +192,7 @@ def list_runs(
 ) -> int:
     """List runs, their status and what they wait for.
 
-    Waits for signals and conditions are in no history: open runs are replayed for them, with today's code.
+    Waits for signals, conditions and futures are in no history: open runs are replayed for them, with today's code.
     """
     request = ListRequest(frozenset(statuses or ()), opt.parse_tags(tags or ()), recorded_only)
     return call(ctx, "inspect", "list_command", request)

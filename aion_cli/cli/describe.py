@@ -66,6 +66,8 @@ def _wait_words(wait: Waiting, now_micros: int) -> str:
             name = "timeout of the run"
         case WaitKind.CONDITION:
             name = f"condition at {wait.where}" if wait.where else "condition"
+        case WaitKind.FUTURE:
+            name = f"future at {wait.where}" if wait.where else f"future in {wait.name}"
         case _:
             name = f"{wait.kind} {wait.name}"
     if wait.deadline is None:

@@ -56,24 +56,36 @@ class MessageWaits:
     def __init__(self, settings: Settings, workflow_id: str) -> None:
         self._settings = settings
         self._workflow_id = workflow_id
-        self._said: list[Waiting] = []
+        self._said: set[tuple[object, ...]] = set()
 
     def on_quiet(self, runner: Waiter) -> None:
         """Look at what a run waits for, of which only signals and timers are left."""
         waits = runner.awaited_messages()
         for wait in waits:
-            if wait not in self._said:
+            if _key(wait) not in self._said:
                 place = f" ({wait.where})" if wait.where else ""
                 output.say(self._settings, f"{self._workflow_id}  waits for {_awaited(wait)}{place}")
-        self._said = waits
+        self._said = {_key(wait) for wait in waits}
+
+
+def _key(wait: Waiting) -> tuple[object, ...]:
+    """Return what tells a wait from others. Nothing knows since when a future is awaited."""
+    since = "" if wait.kind is WaitKind.FUTURE else wait.since
+    return wait.kind, wait.name, wait.where, since
 
 
 def _awaited(wait: Waiting) -> str:
-    return "a condition" if wait.kind is WaitKind.CONDITION else f"signal {wait.name}"
+    match wait.kind:
+        case WaitKind.CONDITION:
+            return "a condition"
+        case WaitKind.FUTURE:
+            return f"what only its own code can set, in {wait.name}"
+        case _:
+            return f"signal {wait.name}"
 
 
 class Waiter(Protocol):
-    """A run that can say which signals and conditions it waits for."""
+    """A run that can say what it waits for that leaves no event."""
 
     def awaited_messages(self) -> list[Waiting]: ...
 

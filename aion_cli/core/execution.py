@@ -232,6 +232,10 @@ class Execution:
         """Return the answers that the code waits for: to open commands in the order of asking, then signals."""
         return self._commands.waits() + self.signals.waits()
 
+    def awaits(self) -> list[tuple[str, str]]:
+        """Return (name, "file:line") of each task that has not ended and where it waits, main first."""
+        return [(task.get_name(), self.paths.waiting_at(task.get_coro())) for task in self._loop.unfinished()]
+
     def unconsumed(self) -> list[ev.SignalReceived | ev.UpdateRequested | ev.WorkflowPaused]:
         """Return what a next run takes over: signals that no code took, updates without an answer, and a pause.
 

@@ -285,6 +285,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         task.add_done_callback(self._forget)
         return task
 
+    def unfinished(self) -> list[WorkflowTask[Any]]:
+        """Return the tasks that have not ended, in the order of their creation: main first."""
+        return list(self._tasks.values())
+
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(hash(task), None)
 

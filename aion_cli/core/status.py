@@ -46,7 +46,8 @@ class RunStatus(enum.StrEnum):
 class WaitKind(enum.StrEnum):
     """What sort of thing a run waits for.
 
-    RETRY is an activity between two attempts, CONDITION a `wait_until`, TIMEOUT the end of the time of the whole run.
+    RETRY is an activity between two attempts, CONDITION a `wait_until`, FUTURE what only the run's own code can set (an
+    Event, a Lock, a Queue …), TIMEOUT the end of the time of the whole run.
     """
 
     ACTIVITY = "activity"
@@ -56,14 +57,16 @@ class WaitKind(enum.StrEnum):
     SEND = "send"
     SIGNAL = "signal"
     CONDITION = "condition"
+    FUTURE = "future"
     TIMEOUT = "timeout"
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
     """One thing that a run waits for.
 
-    name: of the activity or signal, id of the child or of the run that is signalled, number of the timer, or empty.
-    since: when it was asked for. deadline: when it ends by itself, or None. where: "file:line", or None if not known.
+    name: of the activity or signal, id of the child or of the run that is signalled, number of the timer, the task that
+    waits for a future, or empty. since: when it was asked for; of a future, when the run last moved. deadline: when it
+    ends by itself, or None. where: "file:line", or None if not known.
     """
 
     kind: WaitKind

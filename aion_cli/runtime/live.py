@@ -43,7 +43,7 @@ from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.stopping import Patience
 from aion_cli.runtime.underway import Underway
 from aion_cli.runtime.unwinding import Unwinding
-from aion_cli.runtime.waits import closes_at, conditions_of, describe_wait, waits_of
+from aion_cli.runtime.waits import awaited_messages, closes_at, waits_of
 from aion_cli.runtime.wall import Clock, instant
 
 E = TypeVar("E", bound=ev.Event)
@@ -455,9 +455,8 @@ class LiveRun:
         return self._waits
 
     def awaited_messages(self) -> list[Waiting]:
-        """Say which signals and conditions the code waits for now, with the lines where it does."""
-        signals = [describe_wait(wait, {}) for wait in self._execution.signals.waits()]
-        return signals + conditions_of(self._execution)
+        """Say what the code waits for now that leaves no event, with the lines where it does."""
+        return awaited_messages(self._execution)
 
     def suspend(self, reason: SuspendReason) -> None:
         """Stop, leaving the run open: nothing new begins, and activities in flight get grace to finish.

@@ -98,7 +98,7 @@ class Runner:
         self._on_quiet()
 
     def awaited_messages(self) -> list[Waiting]:
-        """Say which signals and conditions the code waits for; none while it is not live."""
+        """Say what the code waits for that leaves no event; nothing while it is not live."""
         return [] if self._live is None else self._live.awaited_messages()
 
     def check_quiet(self) -> None:

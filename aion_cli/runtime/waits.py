@@ -1,7 +1,8 @@
 """What an open run waits for, as data for people and scripts.
 
 Code waits for answers to commands, for signals and for conditions. The last two leave no event, so that what a history
-alone tells (`core.status`) is less than what the code tells that it was replayed with.
+alone tells (`core.status`) is less than what the code tells that it was replayed with. Where it waits for none of them,
+only its own code can go on with it, and the lines where its tasks wait are all that there is to say.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from aion_cli.core.replay import Boundary, Replay
 from aion_cli.core.status import Waiting, WaitKind
 
 _MICROSECONDS = 1_000_000
+_MOST_FUTURES = 20
 
 
 def closes_at(boundary: Boundary, timeout_s: float | None) -> int | None:
@@ -31,9 +33,11 @@ def waits_of(
 ) -> list[Waiting]:
     """Describe everything that a run waits for.
 
-    Answers in the order of asking, then signals, then conditions, then the end of the time that it has.
+    Answers in the order of asking, then signals, then conditions, then the end of the time that it has. Futures only
+    where there is none of the first three.
     """
     found = [describe_wait(wait, child_ids) for wait in execution.waits()] + conditions_of(execution)
+    found = found or futures_of(execution)
     end = closes_at(boundary, timeout_s)
     if end is not None:
         found.append(Waiting(WaitKind.TIMEOUT, "", boundary.opened_at, deadline=format_instant(end)))
@@ -44,6 +48,25 @@ def conditions_of(execution: Execution) -> list[Waiting]:
     """Describe what code waits for with `wait_until`."""
     waiting = execution.conditions.waiting()
     return [Waiting(WaitKind.CONDITION, "", one.since, where=one.where or None) for one in waiting]
+
+
+def futures_of(execution: Execution) -> list[Waiting]:
+    """Describe where the tasks of code wait that waits for nothing else: one task a line, and not too many."""
+    if execution.is_over:
+        return []
+    tasks: dict[str, str] = {}
+    for name, where in execution.awaits():
+        tasks.setdefault(where, name)
+    found = [
+        Waiting(WaitKind.FUTURE, name, execution.context.instant, where=where or None) for where, name in tasks.items()
+    ]
+    return found[:_MOST_FUTURES]
+
+
+def awaited_messages(execution: Execution) -> list[Waiting]:
+    """Describe what leaves no event, and so has to be said: signals and conditions, or futures if that is all."""
+    found = [describe_wait(wait, {}) for wait in execution.signals.waits()] + conditions_of(execution)
+    return found or ([] if execution.waits() else futures_of(execution))
 
 
 def waits_at_end(replay: Replay, boundary: Boundary, timeout_s: float | None, recorded: list[Waiting]) -> list[Waiting]:

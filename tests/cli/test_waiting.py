@@ -134,3 +134,82 @@ def test_what_code_prints_is_not_printed_again_by_a_listing(project: Project) ->
     for command in (["list"], ["result", "r"]):
         done = project.aion(*command)
         assert "asking" not in done.stdout + done.stderr
+
+
+STRANDED = """\
+    from aion_cli import wait_until, update
+
+    go = Signal("go")
+
+    async def take(first, second):
+        async with first:
+            await asyncio.sleep(0)
+            await second.acquire()  # never
+
+    @workflow
+    async def deadlocked():
+        a, b = asyncio.Lock(), asyncio.Lock()
+        await asyncio.gather(take(a, b), take(b, a))
+
+    @workflow
+    async def queued():
+        await asyncio.Queue().get()
+
+    @workflow
+    async def crowded():
+        lines = "".join(f"async def f{n}(event):\\n    await event.wait()\\n" for n in range(100))
+        functions = {}
+        exec(compile(lines, "workflows/made.py", "exec"), functions)
+        await asyncio.gather(*(functions[f"f{n}"](asyncio.Event()) for n in range(100)))
+
+    @workflow
+    async def served():
+        event = asyncio.Event()
+
+        @update
+        async def open(x: int) -> int:
+            event.set()
+            return x
+
+        await event.wait()
+        event.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(go.receive())
+            await event.wait()
+"""
+
+
+def test_where_only_its_own_code_can_go_on_the_lines_of_its_tasks_are_shown(project: Project) -> None:
+    project.write(STRANDED)
+    ended = project.here("run", "deadlocked", "--id", "r", "--until-blocked", "-q")
+    assert ended.code == 3
+    main, task = ended.document["waiting"]
+    assert (main["kind"], main["name"], main["deadline"]) == ("future", "main", None)
+    assert main["where"] == project.line_of("await asyncio.gather(take")
+    assert (task["kind"], task["where"]) == ("future", project.line_of("# never"))
+    assert project.here("result", "r").document == ended.document
+    assert listed(project, "r") == [main, task]
+    assert f"future at {main['where']}, future at {task['where']}" in project.here("list").stdout
+    project.here("run", "queued", "--id", "q", "--until-blocked")
+    assert [wait["where"] for wait in listed(project, "q")] == [project.line_of("Queue().get()")]
+
+
+def test_a_live_run_that_only_its_own_code_can_move_says_where_it_waits(project: Project) -> None:
+    project.write(STRANDED)
+    where = project.line_of("Queue().get()")
+    with project.start("run", "queued", "--id", "q") as running:
+        running.until_stderr_says(f"q  waits for what only its own code can set, in main ({where})")
+
+
+def test_lines_of_very_many_tasks_are_not_all_shown(project: Project) -> None:
+    project.write(STRANDED)
+    ended = project.here("run", "crowded", "--id", "r", "--until-blocked")
+    assert len(ended.document["waiting"]) == 20
+
+
+def test_futures_are_shown_only_where_nothing_else_is_waited_for(project: Project) -> None:
+    project.write(STRANDED)
+    project.here("run", "served", "--id", "r", "--until-blocked")
+    assert [wait["kind"] for wait in listed(project, "r")] == ["future"]
+    assert project.here("update", "r", "open", "1").stdout == "1\n"
+    assert [wait["kind"] for wait in listed(project, "r")] == ["signal"]
