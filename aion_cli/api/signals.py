@@ -62,6 +62,10 @@ class Signal(Generic[T]):
         payload.decode(raw, self.type)
         return raw
 
+    def reencode_input(self, recorded: msgspec.Raw) -> msgspec.Raw:
+        """Decode a recorded payload with today's type and encode it again. Raises PayloadError if it does not fit."""
+        return payload.encode(payload.decode(recorded, self.type), self.type)
+
     def __repr__(self) -> str:
         return f"Signal({self.name!r})"
 
@@ -101,4 +105,4 @@ async def send_signal(target_workflow_id: str, signal: Signal[T], value: T) -> N
     Raises ActivityError if there is no such run, or it is closed.
     """
     raw = signal.encode(value)
-    await current().send_signal(target_workflow_id, signal.name, raw)
+    await current().send_signal(target_workflow_id, signal.name, raw, signal)

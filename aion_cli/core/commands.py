@@ -53,10 +53,13 @@ class AwaitSignal(Command, frozen=True, kw_only=True):
 
 
 class SendSignal(Command, frozen=True, kw_only=True):
+    """target: the kind of signal, if it is one that an author declared."""
+
     key: key.Send
     target_workflow_id: str
     name: str
     payload: msgspec.Raw
+    target: object = None
 
 
 class SpawnChild(Command, frozen=True, kw_only=True):

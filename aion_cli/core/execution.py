@@ -338,12 +338,22 @@ class Execution:
         self._commands.emit(cmd.AwaitChild(key=at, source=source))
         return future
 
-    def send_signal(self, target_workflow_id: str, name: str, payload: msgspec.Raw) -> asyncio.Future[Any]:
-        """Emit SendSignal; the future is done when the target has accepted it. Once recorded, it is sent."""
+    def send_signal(
+        self, target_workflow_id: str, name: str, payload: msgspec.Raw, target: object
+    ) -> asyncio.Future[Any]:
+        """Emit SendSignal; the future is done when the target has accepted it. Once recorded, it is sent.
+
+        target: the kind of signal, which can reencode a recorded payload.
+        """
         self.require_running()
         at = key.Send(self._commands.next_ordinal(key.Send))
         command = cmd.SendSignal(
-            key=at, target_workflow_id=target_workflow_id, name=name, payload=payload, source=self._source()
+            key=at,
+            target_workflow_id=target_workflow_id,
+            name=name,
+            payload=payload,
+            target=target,
+            source=self._source(),
         )
         return self._commands.ask(command, self.context.instant, bytes, None)
 

@@ -22,7 +22,7 @@ from aion_cli.errors import NonDeterminismError, Step
 
 @runtime_checkable
 class Reencoder(Protocol):
-    """A definition that can read a recorded input with today's types and write it again."""
+    """A definition that can read a recorded input, or payload, with today's types and write it again."""
 
     def reencode_input(self, recorded: msgspec.Raw) -> msgspec.Raw: ...
 
@@ -186,7 +186,7 @@ def matches(command: cmd.AnyCommand, recorded: ev.Event) -> bool:
                 command.key.ordinal == recorded.ordinal
                 and command.target_workflow_id == recorded.target_workflow_id
                 and command.name == recorded.name
-                and _same_input(recorded.payload, command.payload, None)
+                and _same_input(recorded.payload, command.payload, command.target)
             )
         case cmd.SpawnChild(), ev.ChildWorkflowStarted():
             return (

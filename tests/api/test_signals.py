@@ -16,7 +16,7 @@ from aion_cli.api.signals import signals_of
 from aion_cli.core import commands as cmd
 from aion_cli.core import correlation as key
 from aion_cli.errors import AionError, PayloadError, UsageError
-from tests.builders import ended, history, raw, replay_of, replayed, signal, started
+from tests.builders import divergence, ended, history, raw, replay_of, replayed, send, sent, signal, started
 
 
 class Answer(msgspec.Struct):
@@ -74,6 +74,17 @@ def test_a_signal_is_sent_with_its_payload_encoded() -> None:
     assert isinstance(command, cmd.SendSignal)
     assert (command.key, command.target_workflow_id, command.name) == (key.Send(0), "order-2", "approval")
     assert command.payload == raw({"ok": False, "reason": "sold out"})
+
+
+@workflow
+async def agrees() -> None:
+    await send_signal("order-2", approval, Answer(True))
+
+
+def test_a_field_with_a_default_may_be_added_to_a_signal_that_was_sent() -> None:
+    replayed(agrees, history(started(), send(0, "order-2", "approval", {"ok": True}), sent(0), ended()))
+    found = divergence(agrees, history(started(), send(0, "order-2", "approval", {"ok": False}), sent(0), ended()))
+    assert (found.recorded.input, found.seq) == ('{"ok":false}', 2)
 
 
 @pytest.mark.parametrize("use", [lambda: approval.receive(), lambda: send_signal("order-2", approval, Answer(True))])
