@@ -51,6 +51,11 @@ class UpdateHandler(Protocol):
 class UpdateHost(Protocol):
     """What updates need from the execution."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the code has ended, or was closed."""
+        ...
+
     def start_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> None: ...
 
     def answer_update(self, update_id: str, result: msgspec.Raw, handler: UpdateHandler) -> None: ...
@@ -105,23 +110,38 @@ class Handlers:
         accept: Callable[[msgspec.Raw], Coroutine[Any, Any, msgspec.Raw]] = handler.accept
         try:
             work = accept(event.args)
-        except Exception as error:  # noqa: BLE001 - whatever a validator raises is why the update is rejected
-            self._unanswered.pop(event.update_id)
-            self._host.fail_update(event.update_id, error, handler.site, ev.ErrorKind.REJECTED)
+        except KeyboardInterrupt:  # whoever pressed Ctrl-C means the process
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a validator raises is why the update is rejected
+            self._fail(event, error, handler, ev.ErrorKind.REJECTED)
             return
         try:
             result = await work
+        except KeyboardInterrupt:
+            raise
         except asyncio.CancelledError as error:
-            self._unanswered.pop(event.update_id)
-            self._host.fail_update(event.update_id, error, handler.site)
+            self._fail(event, error, handler)
             raise
         except ContinueAsNew:
-            self._unanswered.pop(event.update_id)
-            self._host.fail_update(event.update_id, UsageError(_CANNOT_CONTINUE), handler.site)
-        # SystemExit is no Exception, and ends nothing but this task.
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is the answer to its sender
-            self._unanswered.pop(event.update_id)
-            self._host.fail_update(event.update_id, error, handler.site)
+            self._fail(event, UsageError(_CANNOT_CONTINUE), handler)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is the answer to its sender
+            self._fail(event, error, handler)
         else:
-            self._unanswered.pop(event.update_id)
-            self._host.answer_update(event.update_id, result, handler)
+            if self._settle(event):
+                self._host.answer_update(event.update_id, result, handler)
+
+    def _fail(
+        self, event: ev.UpdateRequested, error: BaseException, handler: UpdateHandler, kind: ev.ErrorKind | None = None
+    ) -> None:
+        if self._settle(event):
+            self._host.fail_update(event.update_id, error, handler.site, kind)
+
+    def _settle(self, event: ev.UpdateRequested) -> bool:
+        """Take note that an update gets its answer. False once the code has ended: a handler that is torn down then
+
+        answers nothing, whatever it makes of it, and the next run takes the update over.
+        """
+        if self._host.is_over:
+            return False
+        del self._unanswered[event.update_id]
+        return True

@@ -133,20 +133,60 @@ async def offers_ways_out() -> None:
     async def leave() -> None:
         raise SystemExit(3)
 
+    @update
+    async def go_on_in_a_group() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails_with(ContinueAsNew()))
+
+    @update
+    async def enter() -> None: ...
+
+    @enter.validator
+    def check() -> None:  # pyright: ignore[reportUnusedFunction] - the decorator keeps it
+        raise SystemExit(4)
+
     await wait_until(lambda: False)
 
 
+async def fails_with(error: BaseException) -> None:
+    raise error
+
+
 def test_an_update_that_tries_to_end_its_run_has_failed_and_is_answered() -> None:
-    boundary = replayed(
-        offers_ways_out, history(started(), requested("u1", "go_on", None), requested("u2", "leave", None))
-    )
-    assert answers(boundary) == {
+    names = ["go_on", "leave", "go_on_in_a_group", "enter"]
+    asked_for = [requested(f"u{n}", name, None) for n, name in enumerate(names, start=1)]
+    assert answers(replayed(offers_ways_out, history(started(), *asked_for))) == {
         "u1": (
             ErrorKind.ERROR,
             "an update cannot continue its run as new; let it change what the workflow waits for, which can",
         ),
         "u2": (ErrorKind.ERROR, "3"),
+        "u3": (ErrorKind.ERROR, "unhandled errors in a TaskGroup (1 sub-exception): ContinueAsNew: "),
+        "u4": (ErrorKind.REJECTED, "4"),
     }
+
+
+@pytest.mark.parametrize("ends", ["returns", "raises", "awaits"])
+def test_an_update_whose_handler_resists_the_end_of_its_run_is_carried_over(ends: str) -> None:
+    @workflow
+    async def moves_on() -> None:
+        @update
+        async def pay() -> None:
+            try:
+                await asyncio.sleep(3600)
+            except BaseException:  # noqa: BLE001 - what is tested
+                if ends == "awaits":
+                    await asyncio.sleep(1)
+                if ends == "raises":
+                    raise ValueError from None
+
+        await asyncio.sleep(1)
+        raise ContinueAsNew()
+
+    asked_for = [timer(0, at(1)), requested("u1", "pay", None), timer(1, at(3602))]
+    replay = replay_of(moves_on, history(started(), *asked_for, fired(0)))
+    replay.run()
+    assert [event.seq for event in replay.execution.unconsumed()] == [3]
 
 
 def test_a_recorded_answer_is_matched_and_changes_the_state_again() -> None:
