@@ -66,7 +66,7 @@ def query_command(settings: Settings, request: QueryRequest) -> int:
     args = None if request.args is None else read_document(request.args, "ARGS")
     paths = SourcePaths(str(Path.cwd()))
     try:
-        answer = ask(location.path, folder, definition, paths, request.name, args)
+        answer = ask(location.path, folder, definition, paths, request.name, args, output.warn)
     except AionError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever the author's code raises is its answer

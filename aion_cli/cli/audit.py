@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.cli.named import Named
+from aion_cli.cli.watching import watched
 from aion_cli.core import events as ev
 from aion_cli.core.commands import Wait
 from aion_cli.core.cursor import HistoryCursor
@@ -144,7 +145,8 @@ def standing_of(
     """
     replay = Replay(cursor, program, paths=paths, code_digest=code_digest)
     try:
-        return Standing(replay.run(observer), replay.execution.waits())
+        with watched(replay.execution, paths):
+            return Standing(replay.run(observer), replay.execution.waits())
     finally:
         replay.execution.close()
 

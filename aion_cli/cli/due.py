@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aion_cli.cli.code import CodeFinder
 from aion_cli.cli.settings import Settings
+from aion_cli.cli.watching import watched
 from aion_cli.core import clock
 from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
@@ -111,7 +112,8 @@ class DueRuns:
             return False
         replay = open_replay(location.path, self._folder, definition, self._paths)
         try:
-            boundary = replay.run()
+            with watched(replay.execution, self._paths):
+                boundary = replay.run()
         finally:
             replay.execution.close()
         if any(not isinstance(command, cmd.LEAVING_NO_EVENT) for command in boundary.unmatched):

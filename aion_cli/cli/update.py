@@ -100,7 +100,7 @@ def _checked_args(
     given: msgspec.Raw | None,
 ) -> msgspec.Raw:
     """Complete the arguments by what the code declares at the end of a history. Raises UsageError, PayloadError."""
-    replay = replayed(path, folder, definition, SourcePaths(str(Path.cwd())))
+    replay = replayed(path, folder, definition, SourcePaths(str(Path.cwd())), output.warn)
     try:
         handler: Any = replay.execution.handlers.update(request.name)
         if handler is None:

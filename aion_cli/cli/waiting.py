@@ -8,6 +8,7 @@ import msgspec
 
 from aion_cli.cli.code import CodeFinder
 from aion_cli.cli.settings import Settings
+from aion_cli.cli.watching import watched
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import RunSummary, Waiting, summarise
 from aion_cli.errors import AionError
@@ -53,7 +54,9 @@ class WaitFinder:
             return None
         replay = open_replay(location.path, self._folder, definition, self._paths)
         try:
-            return waits_at_end(replay, replay.run(), definition.timeout_s, run.waiting)
+            with watched(replay.execution, self._paths):
+                boundary = replay.run()
+            return waits_at_end(replay, boundary, definition.timeout_s, run.waiting)
         finally:
             replay.execution.close()
 

@@ -405,11 +405,12 @@ class Execution:
         Raises what the query raises, and AionError if it tries to do more than look.
         """
         handler = self.handlers.queries[name]
-        self._answering = True
+        self.steps += 1
+        self._answering = self.is_stepping = True
         try:
             return self._loop.call_inside(lambda: handler.answer(args))
         finally:
-            self._answering = False
+            self._answering = self.is_stepping = False
 
     def present_micros(self) -> int:
         """The present of the workflow loop, in microseconds since the epoch."""

@@ -11,17 +11,27 @@ from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.core.replay import Replay
 from aion_cli.core.source import SourcePaths
 from aion_cli.errors import UsageError
+from aion_cli.runtime.delivery import Notice
 from aion_cli.runtime.folder import HistoriesFolder
+from aion_cli.runtime.watchdog import Watchdog, limit_from_environment
 from aion_cli.runtime.workshop import open_replay
 
 
 def replayed(
-    path: Path, folder: HistoriesFolder, definition: WorkflowDefinition[..., Any], paths: SourcePaths
+    path: Path,
+    folder: HistoriesFolder,
+    definition: WorkflowDefinition[..., Any],
+    paths: SourcePaths,
+    notice: Notice,
 ) -> Replay:
-    """Replay a history to its end. Close its execution afterwards. Raises NonDeterminismError, DamagedHistoryError …"""
+    """Replay a history to its end. Close its execution afterwards. Raises NonDeterminismError, DamagedHistoryError …
+
+    notice: told of a line that takes long; see Watchdog.
+    """
     replay = open_replay(path, folder, definition, paths)
     try:
-        replay.run()
+        with Watchdog(replay.execution, paths, notice, limit_from_environment()):
+            replay.run()
     except BaseException:
         replay.execution.close()
         raise
@@ -35,15 +45,20 @@ def ask(
     paths: SourcePaths,
     name: str,
     args: msgspec.Raw | None,
+    notice: Notice,
 ) -> msgspec.Raw:
-    """Answer a query as of the end of a history. Raises UsageError for one that the code does not declare by then."""
-    replay = replayed(path, folder, definition, paths)
+    """Answer a query as of the end of a history. Raises UsageError for one that the code does not declare by then.
+
+    notice: as of replayed.
+    """
+    replay = replayed(path, folder, definition, paths, notice)
     try:
         known = sorted(replay.execution.handlers.queries)
         if name not in known:
             raise UsageError(
                 f"{definition.name} declares no query {name!r}", hint=f"it declares: {', '.join(known) or 'none'}"
             )
-        return replay.execution.ask(name, args)
+        with Watchdog(replay.execution, paths, notice, limit_from_environment()):
+            return replay.execution.ask(name, args)
     finally:
         replay.execution.close()
