@@ -137,11 +137,9 @@ class Handlers:
             self._host.fail_update(event.update_id, error, handler.site, kind)
 
     def _settle(self, event: ev.UpdateRequested) -> bool:
-        """Take note that an update gets its answer. False once the code has ended: a handler that is torn down then
-
-        answers nothing, whatever it makes of it, and the next run takes the update over.
-        """
+        """Take note that an update gets its answer; False if it gets none."""
         if self._host.is_over:
+            # A handler that is torn down answers nothing, whatever it makes of it: the next run takes the update over.
             return False
         del self._unanswered[event.update_id]
         return True
