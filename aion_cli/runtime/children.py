@@ -87,6 +87,7 @@ class LocalRuns:
                 except OwnedElsewhereError:
                     if runner.is_stopping:
                         raise ChildSuspendedError(f"{child.workflow_id} goes on in another process") from None
+                    runner.park()
                     await asyncio.sleep(_WATCH_EVERY_S)
                     continue
                 if end.closed_by is not None:
@@ -156,7 +157,7 @@ class LocalRuns:
         return known
 
     def is_child_blocked(self, child: SpawnedChild) -> bool:
-        """Say whether only timers and signals can move a child. One that another process owns is not ours to judge."""
+        """Say whether only timers and signals can move a child here; so it is with one that another process owns."""
         runner = self._children.get(child.parent)
         return runner is None or runner.is_blocked
 

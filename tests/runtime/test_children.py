@@ -271,6 +271,13 @@ def test_a_child_that_another_process_owns_is_watched_until_it_can_be_had(shop: 
     assert CALLS == ["ship A1", "bill ship A1"]
 
 
+def test_a_parent_whose_child_another_process_owns_is_blocked(shop: Shop) -> None:
+    shop.write(started("A1"), child(0, "ship", "A1", CHILD))
+    with take(shop.folder, CHILD, Role.RUN):
+        end = shop.until_blocked(order)
+    assert (end.status, [wait.name for wait in end.waiting], CALLS) == (RunStatus.WAITING, [CHILD], [])
+
+
 def test_a_parent_whose_child_waits_for_a_signal_is_blocked(shop: Shop) -> None:
     end = shop.until_blocked(order_slowly, "A1")
     assert (end.status, [wait.name for wait in end.waiting]) == (RunStatus.WAITING, [CHILD])
