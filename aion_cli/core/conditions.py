@@ -66,7 +66,13 @@ def _settle(condition: Condition) -> bool:
     try:
         if not condition.predicate():
             return False
-    except Exception as error:  # noqa: BLE001 - whatever a predicate raises goes to the code that waits for it
+    except StopIteration as error:
+        refused = RuntimeError("what is waited for raised StopIteration")  # as a coroutine would
+        refused.__cause__ = error
+        condition.future.set_exception(refused)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a predicate raises goes to the code that waits for it
         condition.future.set_exception(error)
     else:
         condition.future.set_result(None)

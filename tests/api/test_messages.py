@@ -276,6 +276,31 @@ def test_what_a_predicate_raises_is_raised_by_wait_until() -> None:
     assert outcome == [cmd.Completed(raw("caught"))]
 
 
+@pytest.mark.parametrize("error", [StopIteration(), SystemExit(3), ContinueAsNew()])
+def test_a_predicate_that_raises_what_no_future_takes_fails_the_code_that_waits(error: BaseException) -> None:
+    @workflow
+    async def broken() -> None:
+        ready: list[bool] = []
+
+        @update
+        async def forget() -> None:
+            ready.append(False)
+
+        def predicate() -> bool:
+            if ready:
+                raise error
+            return False
+
+        await wait_until(predicate)
+
+    events = history(started(), requested("u1", "forget", None))
+    outcome = [
+        command.outcome for command in replayed(broken, events).unmatched if isinstance(command, cmd.CompleteWorkflow)
+    ]
+    assert len(outcome) == 1
+    assert isinstance(outcome[0], cmd.Continued if isinstance(error, ContinueAsNew) else cmd.Failed)
+
+
 def test_a_query_is_answered_as_of_the_end_of_a_history_open_or_closed() -> None:
     opened = history(started(2), requested("u1", "add", "apple"), answered("u1", 1))
     assert asked(cart, opened, "count") == 1
