@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import msgspec
+
 from aion_cli.core import payload
 from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.source import SourcePaths
@@ -26,11 +28,12 @@ from aion_cli.errors import (
 F = TypeVar("F", bound=WorkflowFailure)
 Mask = Callable[[str], str]
 
-# Together these keep a failure with all its causes well below the longest line of a history.
 _LONGEST_CHAIN = 8
 _LONGEST_MESSAGE = 8_192
 _MOST_DETAILS = 16_384
 _MOST_NOTES = 16
+_MOST_BYTES = 256 << 10
+"""JSON of a failure with all its causes. Masking may make three bytes of one, and a line has to hold that."""
 _TIMEOUTS = frozenset({ErrorKind.TIMEOUT, ErrorKind.TOTAL_TIMEOUT, ErrorKind.HEARTBEAT_TIMEOUT})
 
 
@@ -42,11 +45,42 @@ def failure_of(
     kind: what to record instead of what the exception's class says. mask: hides secrets in text before it is cut, since
     what is left of half a secret would not be found.
     """
-    return _failure(error, paths, kind, mask or _unmasked, depth=0)
+    return _fitting(_failure(error, paths, kind, mask or _unmasked, depth=0), _MOST_BYTES)
 
 
 def _unmasked(text: str) -> str:
     return text
+
+
+def _fitting(failure: Failure, room: int) -> Failure:
+    """Return a failure that takes no more JSON than room bytes: without its innermost causes, then without notes."""
+    if _size_of(failure) <= room:
+        return failure
+    kept: list[Failure] = []
+    link: Failure | None = failure
+    while link is not None:
+        size = _size_of(msgspec.structs.replace(link, notes=[], cause=None))
+        if kept and size > room:
+            break
+        room -= size
+        kept.append(link)
+        link = link.cause
+    notes: list[list[str]] = []
+    for each in kept:
+        notes.append([])
+        for note in each.notes:
+            size = _size_of(note) + 1
+            if size <= room:
+                room -= size
+                notes[-1].append(note)
+    fitting: Failure | None = None
+    for each, its_notes in zip(reversed(kept), reversed(notes), strict=True):
+        fitting = msgspec.structs.replace(each, notes=its_notes, cause=fitting)
+    return fitting or failure
+
+
+def _size_of(part: object) -> int:
+    return len(msgspec.json.encode(part))
 
 
 def _failure(error: BaseException, paths: SourcePaths, kind: ErrorKind | None, mask: Mask, depth: int) -> Failure:
@@ -72,27 +106,39 @@ def clean(text: str) -> str:
 
 
 def _text_of(error: BaseException, mask: Mask) -> str:
-    if isinstance(error, WorkflowFailure):
-        return error.message
-    try:
-        text = str(error)
-    except Exception as broken:  # noqa: BLE001 - an author's __str__ may raise anything, and the failure must still be recorded
-        text = f"(its message could not be made: {type(broken).__qualname__})"
+    text = _text(error.message if isinstance(error, WorkflowFailure) else error)
     if isinstance(error, BaseExceptionGroup):
         members = cast("BaseExceptionGroup[BaseException]", error).exceptions
         parts = "; ".join(f"{_name_of(part)}: {_text_of(part, mask)}" for part in members)
         text = f"{text}: {parts}"
     if isinstance(error, PayloadError) and error.path != "$":
-        text = f"{text} at {error.path}"
+        text = f"{text} at {_text(error.path)}"
     return clean(mask(text))
+
+
+def _text(value: object) -> str:
+    """Return what a value's own code says it is; whatever that does, the failure must still be recorded."""
+    try:
+        return str.__str__(str(value))
+    except Exception as broken:  # noqa: BLE001 - an author's __str__ may raise anything
+        return f"(its message could not be made: {type(broken).__qualname__})"
+
+
+def _attribute(error: BaseException, name: str) -> Any:
+    """Return what an author's class has under a name; None if it has nothing, or if asking for it raises."""
+    try:
+        return getattr(error, name, None)
+    except Exception:  # noqa: BLE001 - a property of an author's may raise anything
+        return None
 
 
 def _notes_of(error: BaseException, paths: SourcePaths, mask: Mask) -> list[str]:
     """Return an exception's notes; of a value that does not fit, also whose it is."""
-    notes: list[object] = [*getattr(error, "__notes__", ())]
+    found = _attribute(error, "__notes__")
+    notes: list[object] = [*cast("list[object]", found)] if isinstance(found, list) else []
     if isinstance(error, PayloadError):
-        notes += [paths.shorten(place) for place in error.where]
-    return [clean(mask(str(note))) for note in notes[:_MOST_NOTES]]
+        notes += [paths.shorten(_text(place)) for place in error.where]
+    return [clean(mask(_text(note))) for note in notes[:_MOST_NOTES]]
 
 
 def _frames_of(error: BaseException, paths: SourcePaths) -> str:
@@ -103,8 +149,8 @@ def _frames_of(error: BaseException, paths: SourcePaths) -> str:
 
 
 def _name_of(error: BaseException) -> str:
-    if isinstance(error, WorkflowFailure) and error.type:
-        return error.type
+    if isinstance(error, WorkflowFailure) and (given := cast("object", error.type)) and isinstance(given, str):
+        return clean(given)
     return clean(type(error).__qualname__)
 
 
@@ -126,7 +172,7 @@ def _kind_of(error: BaseException) -> ErrorKind:
 
 def _details_of(error: BaseException) -> Any:
     """Any exception may carry JSON values as `details`; gRPC's, for one, has a method of that name."""
-    details = getattr(error, "details", None)
+    details = _attribute(error, "details")
     if details is None or callable(details):
         return None
     try:

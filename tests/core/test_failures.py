@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
 
+from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.failures import activity_error, child_error, failure_of
-from aion_cli.core.lines import MAX_LINE
+from aion_cli.core.lines import MAX_LINE, decode_event, encode_body
 from aion_cli.core.source import SourcePaths
 from aion_cli.errors import (
     ActivityError,
@@ -22,7 +24,7 @@ from aion_cli.errors import (
     PayloadError,
     WorkflowFailure,
 )
-from tests.builders import line_of
+from tests.builders import at, line_of
 
 PATHS = SourcePaths()
 IN_CHARGE = '  File "order.py", line 9, in charge'
@@ -184,7 +186,7 @@ def test_a_failure_with_endless_causes_and_texts_still_fits_a_line() -> None:
             following.add_note("n" * 100_000)
         error = following
     failure = failure_of(error, PATHS)
-    assert len(msgspec.json.encode(failure)) < MAX_LINE * 2
+    assert len(msgspec.json.encode(failure)) < MAX_LINE // 3, "masking may make three bytes of one"
     assert "more characters" in failure.message
     depth = 0
     cause = failure.cause
@@ -236,3 +238,39 @@ def test_a_failure_that_passes_through_a_workflow_keeps_the_name_of_its_class() 
     assert (passed_on.type, passed_on.message) == ("ValueError", "no order")
     assert passed_on.cause is not None
     assert passed_on.cause.type == "OutOfStockError"
+
+
+class SecondThoughtsError(Exception):
+    __notes__ = None  # pyright: ignore[reportAssignmentType]  # the mistake
+
+    @property
+    def details(self) -> object:
+        raise RuntimeError("no details")
+
+
+def test_an_exception_whose_attributes_cannot_be_had_is_recorded_all_the_same() -> None:
+    failure = raised(SecondThoughtsError("m"))
+    assert (failure.message, failure.details, failure.notes) == ("m", None, [])
+
+
+@pytest.mark.parametrize("text", [None, 5, "half \ud800 a character"])
+def test_a_failure_that_an_author_makes_of_anything_can_be_written(text: Any) -> None:
+    for error in (ActivityError(text, type=text), PayloadError(text, path=text, where=[text])):
+        failure = raised(error)
+        event = ev.WorkflowFailed(seq=2, recorded_at=at(0), error=failure)
+        assert decode_event(encode_body(event) + b"}").error == failure
+
+
+def test_notes_and_causes_that_no_line_could_hold_are_left_out() -> None:
+    error: BaseException | None = None
+    for depth in range(12):
+        outer = ValueError(f"{depth} " + "\x00" * 9_000)
+        for note in range(20):
+            outer.add_note(f"{note} " + "\x00" * 9_000)
+        outer.__cause__ = error
+        error = outer
+    assert error is not None
+    failure = raised(error)
+    assert len(msgspec.json.encode(failure)) <= 256 << 10
+    assert failure.message.startswith("11 ")
+    assert failure.cause is not None and failure.cause.message.startswith("10 ")
