@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 
+from aion_cli.api import given
 from aion_cli.errors import UsageError
 
 T = TypeVar("T")
@@ -19,7 +20,7 @@ async def map_activities(
 
     The first failure is raised, after the calls in flight were cancelled; no further ones begin.
     """
-    if limit < 1:
+    if given.whole_number("limit", limit) < 1:
         raise UsageError(f"limit is {limit}, it must be at least 1")
     todo = list(items)
     results: dict[int, R] = {}

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Generator
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
+from aion_cli.api import given
 from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.core.events import ParentClose
 from aion_cli.core.execution import current
 from aion_cli.core.ids import check_workflow_id
+from aion_cli.errors import UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,15 +49,28 @@ async def start_child(
     """Start a child and go on; it is recorded before it starts.
 
     args, kwargs: those of the workflow. id: its workflow id, by default made from this run's. parent_close: what
-    becomes of it if it is open when this run ends. Raises UsageError for an id that cannot be one, TypeError and
-    PayloadError for arguments that do not fit.
+    becomes of it if it is open when this run ends. Raises UsageError for what is no workflow, an id that cannot be one
+    and an unknown parent_close, TypeError and PayloadError for arguments that do not fit.
     """
+    if not isinstance(workflow, WorkflowDefinition):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not be typed
+        raise UsageError(
+            f"start_child takes a workflow, and got {given.shown(workflow)}",
+            hint="pass the function that @workflow has made a workflow, without `.fn`; an activity is awaited",
+        )
     future = current().spawn_child(
         workflow.name,
         workflow.signature.encode_call(*args, **kwargs),
         workflow,
         workflow.signature.decode_result,
-        workflow_id="" if id is None else check_workflow_id(id),
-        parent_close=ParentClose(parent_close),
+        workflow_id="" if id is None else check_workflow_id(given.text("the id of a child", id)),
+        parent_close=_parent_close(parent_close),
     )
     return ChildHandle(future, id)
+
+
+def _parent_close(value: str) -> ParentClose:
+    try:
+        return ParentClose(value)
+    except ValueError:
+        choices = ", ".join(f'"{choice}"' for choice in ParentClose)
+        raise UsageError(f"parent_close is {given.shown(value)}, it must be one of {choices}") from None

@@ -15,6 +15,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import msgspec
 
+from aion_cli.api import given
 from aion_cli.api.options import ActivityOptions, limit_s
 from aion_cli.api.signature import Signature
 from aion_cli.core.commands import Completed, Continued
@@ -42,9 +43,9 @@ class Definition(Generic[P, R]):
         code = getattr(inspect.unwrap(fn), "__code__", None)
         self.file: str = getattr(code, "co_filename", "")
         self.line: int = getattr(code, "co_firstlineno", 0)
-        if not _NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not be typed
             raise UsageError(
-                f"{self.name!r} cannot be the name of a workflow or an activity",
+                f"{given.shown(self.name)} cannot be the name of a workflow or an activity",
                 where=(f"{self.file}:{self.line}",),
                 hint='give it one of letters, digits, "_", "-" and ".": name="…"',
             )

@@ -8,6 +8,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import msgspec
 
+from aion_cli.api import given
 from aion_cli.api.signature import Signature
 from aion_cli.core.execution import current
 from aion_cli.errors import UsageError
@@ -45,6 +46,8 @@ def query(name: Any, fn: Any = None, /) -> Any:
     Raises UsageError for an `async def` function.
     """
     handler: Callable[..., Any] = name if fn is None else fn
+    if not callable(handler):
+        raise UsageError(f"@query takes a function, and got {given.shown(handler)}")
     known_as = handler.__name__ if fn is None else str(name)
     if inspect.iscoroutinefunction(handler):
         raise UsageError(f"query {known_as} is an `async def` function", hint="a query answers at once: use `def`")
@@ -93,6 +96,8 @@ def update(fn: Callable[P, Coroutine[Any, Any, R]], /) -> UpdateDefinition[P, R]
 
     It runs as a task of the run, may change its state and await anything, and its return value is the answer.
     """
+    if not callable(fn):
+        raise UsageError(f"@update takes an `async def` function, and got {given.shown(fn)}")
     if not inspect.iscoroutinefunction(fn):
         raise UsageError(f"update {fn.__name__} is not an `async def` function", hint="declare it with `async def`")
     definition = UpdateDefinition(fn)

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
+from aion_cli.api import given
 from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.core import payload
 from aion_cli.core.execution import current
@@ -33,9 +34,11 @@ class Signal(Generic[T]):
     def __init__(self: Signal[Any], name: str, type: Any = Any) -> None: ...
 
     def __init__(self, name: str, type: Any = Any) -> None:
+        name = given.text("the name of a signal", name)
         if not name or len(name) > _LONGEST_NAME or not name.isprintable():
             raise UsageError(
-                f"{name!r} cannot be the name of a signal", hint=f"use 1 to {_LONGEST_NAME} printable characters"
+                f"{given.shown(name)} cannot be the name of a signal",
+                hint=f"use 1 to {_LONGEST_NAME} printable characters",
             )
         payload.check_type(type)
         self.name = name
@@ -102,7 +105,14 @@ def _reachable(definition: WorkflowDefinition[Any, Any]) -> list[Signal[Any]]:
 async def send_signal(target_workflow_id: str, signal: Signal[T], value: T) -> None:
     """Send a signal to another run, exactly once; returns when it is accepted there.
 
-    Raises ActivityError if there is no such run, or it is closed.
+    Raises ActivityError if there is no such run, or it is closed; UsageError and PayloadError for arguments that cannot
+    be sent.
     """
+    target = given.text("the run that a signal is sent to", target_workflow_id, most=given.MOST_OF_A_NAME)
+    if not isinstance(signal, Signal):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not be typed
+        raise UsageError(
+            f"send_signal takes a Signal, and got {given.shown(signal)}",
+            hint='declare it at the top of the file, approval = Signal("approval", bool), and pass approval',
+        )
     raw = signal.encode(value)
-    await current().send_signal(target_workflow_id, signal.name, raw, signal)
+    await current().send_signal(target, signal.name, raw, signal)

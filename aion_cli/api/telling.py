@@ -5,21 +5,31 @@ from __future__ import annotations
 import logging
 import sys
 
+from aion_cli.api import given
 from aion_cli.core.execution import current, is_replaying
-from aion_cli.errors import UsageError
 
 
 def set_tags(**tags: str) -> None:
-    """Set tags of the run; those that are not named stay. They show in `aion list`, which can select by them."""
-    for name, value in tags.items():
-        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not be typed
-            raise UsageError(f"tag {name} is a {type(value).__name__}, and must be a string")
-    current().tags.update(tags)
+    """Set tags of the run; those that are not named stay. They show in `aion list`, which can select by them.
+
+    Raises UsageError for what is no text, and for more tags than an event can hold.
+    """
+    known = current().tags
+    checked = {name: given.text(f"the tag {given.shown(name)}", value) for name, value in tags.items()}
+    given.require_size("what the run has of tags", {**known, **checked}, given.MOST_OF_A_TEXT)
+    known.update(checked)
 
 
 def set_progress(done: int, total: int, text: str = "") -> None:
-    """Say how far the run is; shown by `run`, `list` and `supervise`."""
-    current().progress = (done, total, text)
+    """Say how far the run is; shown by `run`, `list` and `supervise`.
+
+    done, total: whole numbers. Raises UsageError for anything else, and for a text that cannot be recorded.
+    """
+    current().progress = (
+        given.whole_number("what is done", done),
+        given.whole_number("the total of a progress", total),
+        given.text("the text of a progress", text),
+    )
 
 
 class SilentInReplay(logging.Filter):

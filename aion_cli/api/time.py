@@ -6,8 +6,10 @@ import asyncio
 import uuid
 from datetime import datetime
 
+from aion_cli.api import given
 from aion_cli.core import clock
 from aion_cli.core.execution import current
+from aion_cli.errors import UsageError
 
 _MICROSECONDS = 1_000_000
 
@@ -39,6 +41,8 @@ def history_length() -> int:
 
 async def sleep_until(moment: datetime) -> None:
     """Sleep durably until moment, which must be aware. Raises ValueError for a naive one."""
+    if not isinstance(moment, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not be typed
+        raise UsageError(f"sleep_until takes an aware datetime, and got {given.shown(moment)}")
     current()
     loop = asyncio.get_running_loop()
     over = loop.create_future()
