@@ -165,6 +165,8 @@ class LiveRun:
                 self.child(command, begun)
             elif isinstance(begun, ev.ActivityScheduled):
                 self._underway.note_activity(command.key, begun.seq)
+        for child in self._attached:  # before any message, which may be the end of the run and theirs
+            self._underway.attach(child, self._running.get(child.workflow_id))
         for message in self._intake.fresh():
             commands += self._record(_Arrival(message.event, name=message.name))
         self._run_attached()
