@@ -22,29 +22,34 @@ from aion_cli.errors import HistoryShapeError, NonDeterminismError, PayloadError
 from aion_cli.runtime.inbox import message_id
 from aion_cli.testing.ledger import Accepted
 from aion_cli.testing.world import World
+from tests.programs.chains import Left, check_chain, left_over, own_messages
 from tests.programs.families import check_families
 from tests.programs.workflows import Workflow
 
 
-def check_world(world: World, found_good: set[bytes], *, uncut: bool) -> None:
+def check_world(world: World, found_good: dict[bytes, Left], *, uncut: bool) -> None:
     """Check every history of a world. uncut: no crash and no stop was in it, so that batches are whole.
 
-    found_good: the digests of histories that need no further look; grows.
+    found_good: what histories leave over that need no further look, by their digests; grows.
     """
     ledger = world.ledger
     for workflow_id, stores in ledger.histories.items():
         for store in stores:
-            if store.head.digest in found_good:
-                continue
-            found_good.add(store.head.digest)
-            history = store.events
-            check_shape(history)
-            program = world.place.code[history[0].workflow_type]
-            check_clean(history, program)
-            if uncut:
-                check_batches(history, program)
+            if store.head.digest not in found_good:
+                found_good[store.head.digest] = _check_history(world, store.events, uncut=uncut)
+        check_chain(ledger, workflow_id, [found_good[store.head.digest] for store in stores])
         check_messages(world, workflow_id)
     check_families(ledger)
+
+
+def _check_history(world: World, history: Sequence[Any], *, uncut: bool) -> Left:
+    check_shape(history)
+    program: Any = world.place.code[history[0].workflow_type]
+    check_clean(history, program)
+    left = left_over(history, program.latest.taken)
+    if uncut:
+        check_batches(history, program)
+    return left
 
 
 def check_shape(history: Sequence[Any]) -> None:
@@ -193,6 +198,8 @@ def compared(event: Any) -> Any:
             return "failed", event.error.kind, event.error.type
         case ev.WorkflowCancelled():
             return "cancelled"
+        case ev.WorkflowContinuedAsNew():
+            return "again", _value(event.input)
         case _:
             return (
                 type(event).__name__,
@@ -239,17 +246,19 @@ def check_batches(history: Sequence[Any], program: Any) -> None:
 def check_messages(world: World, workflow_id: str) -> None:
     """Every accepted message is recorded exactly once, in order; one to an open run may still be in its inbox.
 
+    Messages that one history took over from another count once.
+
     What lay behind a termination is not recorded any more.
     """
     ledger = world.ledger
     accepted = [
         fact.message.event for fact in ledger.log if isinstance(fact, Accepted) and fact.workflow_id == workflow_id
     ]
-    recorded = ledger.events(workflow_id)
+    recorded = [event for store in ledger.histories[workflow_id] for event in own_messages(store.events)]
     expected = [message_id(event) for event in accepted if message_id(event) is not None]
     found = [message_id(event) for event in recorded if message_id(event) is not None]
     waiting = [named for message in ledger.mailbox(workflow_id).list() if (named := message_id(message.event))]
-    if isinstance(recorded[-1], ev.WorkflowTerminated):
+    if isinstance(ledger.end_of(workflow_id), ev.WorkflowTerminated):
         expected = expected[: len(found)]
     if ledger.end_of(workflow_id) is None:
         found += [item for item in waiting if item not in found]

@@ -33,8 +33,9 @@ def _check_child(ledger: Ledger, asker: ev.ParentRef, started: ev.ChildWorkflowS
     told = _requests(ledger, child_id)
     closing = f"{asker.run_id}/{asker.seq}/close"
     may_tell = {request_id} if request_id is not None else set[str]()
-    # A child is told before the end of its parent is recorded; then a crash may come, and a pause.
-    parent_ends = parent_ended or ledger.is_paused(asker.workflow_id)
+    # A crash may come in between, and then a pause, also of who runs the parent.
+    held = any(ledger.is_paused(workflow_id) for workflow_id in ledger.histories)
+    parent_ends = parent_ended or held
     match started.parent_close:
         case ev.ParentClose.CANCEL if parent_ended:
             assert end is not None or closing in told, f"{child_id} does not know that its parent ended"
@@ -47,7 +48,7 @@ def _check_child(ledger: Ledger, asker: ev.ParentRef, started: ev.ChildWorkflowS
     if started.parent_close is not ev.ParentClose.TERMINATE or not parent_ends:
         assert not isinstance(end, ev.WorkflowTerminated), f"{child_id} was terminated by nobody"
     assert told <= may_tell, f"{child_id} was told by {told - may_tell} to end"
-    if request_id is not None and not ledger.is_paused(asker.workflow_id):
+    if request_id is not None and not held:
         assert end is not None or request_id in told, f"{child_id} does not know that it was cancelled"
 
 

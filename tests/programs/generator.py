@@ -22,7 +22,7 @@ _RISKY = ["once", "limited", "send", "orphan"]
 _BRANCHES = [
     "seq", "seq", "seq", "gather", "gather", "group", "group", "race", "race", "each", "wait", "locked", "piped",
     "deadline", "deadline", "waitfor", "cancel", "shield", "loop", "child", "child", "try", "try", "finally", "finally",
-    "offer", "start", "start", "start",
+    "offer", "start", "start", "start", "again", "again",
 ]  # fmt: skip
 
 
@@ -41,11 +41,18 @@ class _Grower:
         self._leaves = _LEAVES + (_RISKY if risky else [])
         self._family = family
         self._children = 0
+        self._runs = 0 if family == "child" else 100
 
     def program(self) -> nodes.Node:
-        """A few nodes, one after the other; often they begin with an update that is on offer."""
+        """A few nodes, one after the other; often with an update on offer, or children left to a next run."""
         items = self._several(1)
-        return nodes.Seq((self._branch("offer", 1), *items) if self._luck.randint(0, 2) == 0 else items)
+        match self._luck.randint(0, 7):
+            case 0 | 1 | 2:
+                return nodes.Seq((self._branch("offer", 1), *items))
+            case 3:
+                return nodes.Seq((self._branch("start", 2), self._leaf(), self._branch("again", 1)))
+            case _:
+                return nodes.Seq(items)
 
     def node(self, depth: int = 0) -> nodes.Node:
         self._left -= 1
@@ -121,6 +128,10 @@ class _Grower:
                 return nodes.Loop(self.node(depth), luck.randint(2, 3))
             case "child":
                 return nodes.Child(self.node(depth), self._name())
+            case "again":
+                self._runs += 1
+                label = self._runs
+                return nodes.Again(self.node(depth), label)
             case "start":
                 policy = luck.choice(_POLICIES)
                 return nodes.Start(self.node(depth), self._name(), policy, named=luck.randint(0, 3) == 0)

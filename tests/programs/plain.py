@@ -87,6 +87,10 @@ class PlainWorld:
         """Call something as `soon` does, but before all that is not asked for in this way."""
         self._next.append(lambda: callback(*args))
 
+    def comes_first(self) -> bool:
+        """Decide between two orders of what happens at one instant."""
+        return self._luck is None or self._luck.random() < 0.5
+
     def at(self, micros: int, callback: Callable[..., object], *args: Any) -> None:
         """Call something as an arrival of its own, at an instant."""
         self.loop.call_at(micros / _SECOND, lambda: self._arrive(lambda: callback(*args)))

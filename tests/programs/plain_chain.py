@@ -25,6 +25,7 @@ class PlainChain:
         self._on_end = on_end
         self._children: list[_Child] = []
         self.has_ended = False
+        self._continued_at = -1
         self._begin(path)
 
     def _begin(self, path: str) -> None:
@@ -32,14 +33,25 @@ class PlainChain:
         self._run.begin(nodes.body_at(self._body, path))
 
     def take(self, event: ev.Event) -> None:
-        """Take a message."""
+        """Take a message.
+
+        A request to cancel that comes just when the code has ended to continue as new is for the run that ends, which
+        does nothing with it, and is not carried over.
+        """
+        is_late = self._continued_at == self._world.loop.micros and isinstance(event, ev.WorkflowCancelRequested)
+        if not is_late or self._world.comes_first():
+            self._run.take(event)
+
+    def _hand_over(self, event: ev.Event) -> None:
+        """Take what an earlier run has left over; meanwhile the chain may have gone on once more."""
         self._run.take(event)
 
     def go_on(self, before: PlainRun, path: str) -> None:
         """Continue as a new run, which takes over what the one before has not consumed."""
+        self._continued_at = self._world.loop.micros
         self._begin(path)
         for event in before.left_over():
-            self._world.next(self._run.take, event)
+            self._world.next(self._hand_over, event)
 
     def ended(self, last: PlainRun) -> None:
         """There is no further run: do to the open children what their parent_close says."""

@@ -38,7 +38,8 @@ class Simulation:
         async def answer(arg: int) -> str:
             info = activity_info()
             ledger = self.world.ledger
-            events = ledger.events(info.workflow_id)
+            stores = ledger.histories[info.workflow_id]
+            events = next(store.events for store in stores if store.events[0].run_id == info.run_id)
             failures = sum(
                 isinstance(event, ev.ActivityFailed) and event.activity_id == info.ordinal for event in events
             )

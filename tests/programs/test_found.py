@@ -45,6 +45,13 @@ FOUND = {
         tied=True,
         luck=4,
     ),
+    "a child of an earlier run is told of a termination that lay in the inbox": nodes.Case(
+        nodes.Seq((nodes.Start(nodes.Until(4), "child-1", "terminate", named=True), nodes.Again(ACT, 1))),
+        AT_ONCE,
+        (nodes.Stimulus(2000.0, "terminate"),),
+        tied=True,
+        luck=893,
+    ),
 }
 
 
