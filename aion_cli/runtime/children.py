@@ -47,6 +47,7 @@ class LocalRuns:
         self._shop = shop
         self._runners: dict[str, Runner] = {}
         self._children: dict[ev.ParentRef, Runner] = {}  # by who asked: another run may have a child's id
+        self._told: set[ev.ParentRef] = set()  # of the end of their parent
         self._code: dict[str, WorkflowDefinition[..., Any]] = {}
 
     def runner(
@@ -85,7 +86,7 @@ class LocalRuns:
                 try:
                     end = await runner.run(definition, self._first_event(child))
                 except OwnedElsewhereError:
-                    if runner.is_stopping:
+                    if self._is_left(child, runner):
                         raise ChildSuspendedError(f"{child.workflow_id} goes on in another process") from None
                     runner.park()
                     await asyncio.sleep(_WATCH_EVERY_S)
@@ -97,12 +98,17 @@ class LocalRuns:
         finally:
             self._runners.pop(child.workflow_id, None)
             self._children.pop(child.parent, None)
+            self._told.discard(child.parent)
+
+    def _is_left(self, child: SpawnedChild, runner: Runner) -> bool:
+        """Say whether nobody here waits for what becomes of a child that cannot be run now."""
+        return runner.is_stopping or child.parent in self._told
 
     async def _until_resumed(self, child: SpawnedChild, runner: Runner) -> bool:
-        """Watch a child that is paused until it no longer is. False if it is told to stop before."""
+        """Watch a child that is paused until it no longer is. False if nobody waits for that any more."""
         folder, seen = self._shop.folder, None
         runner.park()
-        while not runner.is_stopping:
+        while not self._is_left(child, runner):
             path = folder.latest(child.workflow_id).path
             found = folder.files.look(path)
             if found != seen and summarise(read_history(path, folder.files)).status is not RunStatus.PAUSED:
@@ -177,6 +183,7 @@ class LocalRuns:
         if message is None:
             self._ensure_exists(child)
         else:
+            self._told.add(child.parent)
             self._tell(child, message)
 
     def _tell(self, child: SpawnedChild, event: ev.Event) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import msgspec
@@ -372,6 +372,25 @@ def test_a_parent_whose_child_is_paused_is_blocked(shop: Shop) -> None:
     paused_child(shop)
     end = shop.until_blocked(order)
     assert (end.closed_by, [wait.name for wait in end.waiting], CALLS) == (None, [CHILD], [])
+
+
+@pytest.mark.parametrize("what", ["paused", "owned elsewhere"])
+def test_a_parent_that_ends_does_not_wait_for_a_child_that_cannot_be_run_now(shop: Shop, what: str) -> None:
+    @workflow
+    async def leaves() -> None:
+        await start_child(ship_when_told, "A1", id="kid")
+        await go.receive()
+
+    shop.until_blocked(leaves)
+    shop.send(signal("go", 1))
+    if what == "paused":
+        shop.send(ev.WorkflowPaused(), "kid")
+    with take(shop.folder, "kid", Role.RUN) if what == "owned elsewhere" else nullcontext():
+        begun = time.monotonic()
+        assert shop.run(leaves).status is RunStatus.COMPLETED
+        assert time.monotonic() - begun < 4.0  # grace would be 5 s
+    shop.send(signal("drains what lies there", 1), "kid")
+    assert "WorkflowCancelRequested" in shop.names("kid")
 
 
 def test_a_parent_whose_child_is_paused_stops_at_once_when_it_is_told_to(shop: Shop) -> None:
