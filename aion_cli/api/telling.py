@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from pathlib import Path
 
 from aion_cli.api import given
 from aion_cli.core.execution import current, is_replaying
+from aion_cli.core.source import SourcePaths
 
 
 def set_tags(**tags: str) -> None:
@@ -51,8 +54,31 @@ class _StderrLines(logging.Handler):
             sys.stderr.write(f"{record.levelname.lower()}: {self.format(record)}\n")
 
 
+class _WorkflowLogger(logging.Logger):
+    """A logger whose handlers raise nothing into workflow code: a replay, which is silent, would not raise it."""
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Hand a record to the handlers; say on stderr what one of them raised, and where the record was made."""
+        try:
+            super().handle(record)
+        except Exception as error:  # noqa: BLE001 - a text that does not fit its arguments, an argument's __str__, a handler
+            with contextlib.suppress(OSError, ValueError):  # stderr may be what cannot be written to
+                sys.stderr.write(f"warning: {_unwritten(record, error)}\n")
+
+
+def _unwritten(record: logging.LogRecord, error: Exception) -> str:
+    place = f"{SourcePaths(str(Path.cwd())).shorten(record.pathname)}:{record.lineno}"
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - an author's __str__ may raise anything
+        said = "(its message could not be made)"
+    return f"{place}: a log record cannot be written: {type(error).__qualname__}: {said}"
+
+
 log = logging.getLogger("aion.workflow")
 """A logger for workflows and activities: INFO and above on stderr, silent while replaying."""
+# It may have been made before, by a configuration of logging that names it.
+log.__class__ = _WorkflowLogger
 log.addFilter(SilentInReplay())
 log.addHandler(_StderrLines())
 log.setLevel(logging.INFO)

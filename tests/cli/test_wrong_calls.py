@@ -37,3 +37,27 @@ def test_a_wrong_argument_fails_the_run_at_its_line(project: Project, call: str,
     assert f'File "{place}", line {line}, in order' in done.stderr
     assert project.here("resume", "o1").code == 1
     assert (project.world, project.names("o1")[-1]) == (["shipped"], "WorkflowFailed")
+
+
+def test_a_log_line_that_cannot_be_formatted_changes_nothing_about_the_run_or_its_replay(project: Project) -> None:
+    project.write("""
+        from aion_cli import log
+
+        @activity
+        def ship():
+            note("shipped")
+
+        @workflow
+        async def order():
+            log.info("%d", "x")
+            await ship()
+            return "done"
+    """)
+    done = project.aion("run", "order", "--id", "o1")
+    said = f"warning: {project.line_of('log.info')}: a log record cannot be written: TypeError: %d format"
+    assert (done.code, done.stdout) == (0, '"done"\n')
+    assert said in done.stderr
+    assert project.aion("replay", "histories/o1.jsonl").code == 0
+    shown = project.aion("replay", "histories/o1.jsonl", "--show-replay-output")
+    assert shown.code == 0
+    assert said in shown.stderr
