@@ -81,7 +81,7 @@ class Dispatch:
                 return False
         task = self._loop.create_task(leg.handoff)
         self._underway.begin(leg.command, task)
-        task.add_done_callback(lambda done: self._landed(leg.command, done))
+        self._underway.follow(task, lambda done: self._landed(leg.command, done))
         return True
 
     def _goes_on_while_paused(self, command: cmd.AnyCommand) -> bool:

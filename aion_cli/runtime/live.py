@@ -200,7 +200,7 @@ class LiveRun:
             if task is None:
                 self._attached.append(child)
             else:
-                task.add_done_callback(lambda done, command=child.command: self._end_leg(command, done))
+                self._underway.follow(task, lambda done, command=child.command: self._end_leg(command, done))
 
     def _guarded(self, step: Callable[[], None]) -> Callable[[], None]:
         """Make what a callback raises the end of the run: there is nobody else to see it."""

@@ -27,6 +27,7 @@ class Underway:
         self._identity = identity
         self._tasks: dict[CorrelationKey, asyncio.Task[Any]] = {}
         self._brief: set[asyncio.Task[Any]] = set()
+        self._followed: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], object]] = {}
         self._children: dict[CorrelationKey, SpawnedChild] = {}
         self._open: set[CorrelationKey] = set()
         self._activities: dict[CorrelationKey, int] = {}
@@ -42,6 +43,11 @@ class Underway:
         if isinstance(command, cmd.StartTimer):
             self._due_at[command.key] = command.fire_at
 
+    def follow(self, task: asyncio.Task[Any], landed: Callable[[asyncio.Task[Any]], object]) -> None:
+        """Have a function told when a task is done, unless it is handed over before."""
+        self._followed[task] = landed
+        task.add_done_callback(landed)
+
     def end(self, command: cmd.AnyCommand, task: asyncio.Task[Any]) -> None:
         """Forget a task that is done; a child that was only suspended is still open."""
         if self._tasks.get(command.key) is task:
@@ -50,6 +56,7 @@ class Underway:
             self._attempts.discard(command.key)
             self._due_at.pop(command.key, None)
         self._brief.discard(task)
+        self._followed.pop(task, None)
         if isinstance(command, cmd.SpawnChild) and not _was_suspended(task):  # one that was asked to cancel is open
             self._open.discard(command.key)
 
@@ -162,8 +169,10 @@ class Underway:
     def hand_over_children(self) -> dict[str, asyncio.Task[Any]]:
         """Forget the children that run here, for the next run to go on with; returns their tasks, by workflow id."""
         running = self._running_children()
-        for key in running:
+        for key, task in running.items():
             del self._tasks[key]
+            if (landed := self._followed.pop(task, None)) is not None:
+                task.remove_done_callback(landed)  # which would keep this run for as long as the child goes on
         return {self._children[key].workflow_id: task for key, task in running.items()}
 
     def _running_children(self) -> dict[CorrelationKey, asyncio.Task[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from aion_cli import ContinueAsNew, Signal, activity, start_child, workflow
 from aion_cli.core import events as ev
 from aion_cli.core.status import RunStatus
+from aion_cli.runtime.live import LiveRun
 from aion_cli.runtime.runner import Runner
 from aion_cli.testing import crash_everywhere
 from tests.builders import signal
@@ -93,6 +95,26 @@ def test_an_activity_of_a_child_is_not_disturbed_when_its_parent_continues(shop:
     assert CALLS == ["begun", "ended"]
     attempts = [event.attempt for event in shop.events("slow") if isinstance(event, ev.ActivityStarted)]
     assert attempts == [1, 1]
+
+
+def test_the_runs_of_a_chain_are_forgotten_while_their_child_goes_on(shop: Shop) -> None:
+    remembered: list[int] = []
+
+    @activity
+    async def count_runs() -> None:
+        gc.collect()
+        remembered.append(sum(isinstance(found, LiveRun) for found in gc.get_objects()))
+
+    @workflow
+    async def parent(n: int) -> None:
+        if n == 1:
+            await start_child(parcel, "A1", id="parcel")
+        await count_runs()
+        if n < 8:
+            raise ContinueAsNew(n + 1)
+
+    shop.run(parent, 1)
+    assert remembered[-1] <= remembered[3]
 
 
 def test_another_process_goes_on_with_a_child_whose_parent_continued(shop: Shop) -> None:
