@@ -67,7 +67,25 @@ class UpdateDefinition(Generic[P, R]):
         self._validator: Callable[..., Any] | None = None
 
     def validator(self, fn: Callable[P, None]) -> Callable[P, None]:
-        """Check the arguments with a plain function; what it raises is why the update is rejected."""
+        """Check the arguments with a plain function; what it raises is why the update is rejected.
+
+        Raises UsageError for one that is `async def`, or that does not take what the update takes.
+        """
+        check: Any = fn
+        if not callable(check):
+            raise UsageError(f"the validator of update {self.name} is {given.shown(check)}, it must be a function")
+        if inspect.iscoroutinefunction(check) or inspect.isasyncgenfunction(check):
+            raise UsageError(
+                f"the validator of update {self.name} is an `async def` function",
+                hint="a validator answers at once: use `def`, and await what has to be awaited in the update",
+            )
+        try:
+            self._signature.require_same_call(check)
+        except TypeError as error:
+            raise UsageError(
+                f"the validator of update {self.name} does not take what the update takes: {error}",
+                hint=f"give it the parameters of the update: {', '.join(self._signature.parameter_names) or 'none'}",
+            ) from None
         self._validator = fn
         return fn
 
@@ -75,7 +93,11 @@ class UpdateDefinition(Generic[P, R]):
         """Decode and validate the arguments, and make the coroutine that does it and encodes the answer."""
         given, named = self._signature.decode_call(args)
         if self._validator is not None:
-            self._validator(*given, **named)
+            found: Any = self._validator(*given, **named)
+            if inspect.isawaitable(found):
+                if inspect.iscoroutine(found):
+                    found.close()
+                raise UsageError(f"the validator of update {self.name} has to be awaited, and it must answer at once")
         return self._do(given, named)
 
     async def _do(self, given: tuple[Any, ...], named: dict[str, Any]) -> msgspec.Raw:

@@ -90,6 +90,15 @@ class Signature:
             self._located(name, payload.check_type, type_)
         self._located("return", payload.check_type, self.return_type)
 
+    def require_same_call(self, other: Callable[..., Any]) -> None:
+        """Raise TypeError unless another function can be called with what `decode_call` gives."""
+        keyword = {name: None for name, p in self._parameters.items() if p.kind is Parameter.KEYWORD_ONLY}
+        try:
+            parameters = inspect.signature(other)
+        except ValueError:  # a builtin that does not tell
+            return
+        parameters.bind(*[None] * (len(self._parameters) - len(keyword)), **keyword)
+
     def encode_call(self, *args: Any, **kwargs: Any) -> msgspec.Raw:
         """Write a call as one payload, defaults included.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -321,6 +322,62 @@ def test_a_query_that_tries_to_act_is_an_error_and_changes_nothing() -> None:
 
     with pytest.raises(AionError, match="a query tried to change its run"):
         asked(tempted, history(started(), timer(0, at(1))), "act")
+
+
+async def later(item: str) -> None:
+    raise ValueError(item)
+
+
+def takes_two(item: str, count: int) -> None:
+    raise ValueError(item, count)
+
+
+@pytest.mark.parametrize(
+    ("validator", "said"),
+    [
+        (later, "the validator of update add is an `async def` function"),
+        (partial(later), "the validator of update add is an `async def` function"),
+        (takes_two, "the validator of update add does not take what the update takes: missing a required argument"),
+        (lambda: None, "the validator of update add does not take what the update takes: too many positional"),
+        (5, "the validator of update add is 5, it must be a function"),
+    ],
+)
+def test_a_validator_that_cannot_check_is_refused_where_it_is_declared(validator: Any, said: str) -> None:
+    @workflow
+    async def wrong() -> str:
+        @update
+        async def add(item: str, *, note: str = "") -> str:
+            return item + note
+
+        try:
+            add.validator(validator)
+        except UsageError as error:
+            return error.message
+        return "accepted"
+
+    (end,) = replayed(wrong, history(started())).unmatched
+    assert isinstance(end, cmd.CompleteWorkflow) and isinstance(end.outcome, cmd.Completed)
+    assert msgspec.json.decode(end.outcome.result).startswith(said)
+
+
+def test_a_validator_that_has_to_be_awaited_lets_nothing_through() -> None:
+    class Later:
+        async def __call__(self, item: str) -> None:
+            raise ValueError(item)
+
+    @workflow
+    async def wrong() -> None:
+        @update
+        async def add(item: str) -> str:
+            return item
+
+        validator: Any = Later()  # its call is `async def`, which `inspect` does not see
+        add.validator(validator)
+        await wait_until(lambda: False)
+
+    (answer,) = replayed(wrong, history(started(), requested("u1", "add", "x"))).unmatched
+    assert isinstance(answer, cmd.AnswerUpdate) and answer.error is not None
+    assert "has to be awaited" in answer.error.message
 
 
 def test_an_async_query_and_a_plain_update_are_refused_where_they_are_declared() -> None:
