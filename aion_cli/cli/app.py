@@ -235,7 +235,8 @@ def call(ctx: typer.Context, module: str, function: str, request: object) -> int
     """Import a command's module and run it, with stdout kept for its result."""
     output = importlib.import_module("aion_cli.cli.output")
     command = getattr(importlib.import_module(f"aion_cli.cli.{module}"), function)
-    with output.stdout_for_results():
+    interrupts = importlib.import_module("aion_cli.cli.interrupts")
+    with output.stdout_for_results(), interrupts.listening():
         try:
             return int(command(ctx.obj, request))
         except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from aion_cli.api.definitions import WorkflowDefinition
+from aion_cli.cli.interrupts import own_failures
 from aion_cli.cli.named import Named
 from aion_cli.cli.watching import watched
 from aion_cli.core import events as ev
@@ -145,7 +146,7 @@ def standing_of(
     """
     replay = Replay(cursor, program, paths=paths, code_digest=code_digest)
     try:
-        with watched(replay.execution, paths):
+        with watched(replay.execution, paths), own_failures(replay.execution.started.workflow_id, paths):
             return Standing(replay.run(observer), replay.execution.waits())
     finally:
         replay.execution.close()

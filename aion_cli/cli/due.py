@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from aion_cli.cli.code import CodeFinder
+from aion_cli.cli.interrupts import own_failures
 from aion_cli.cli.settings import Settings
 from aion_cli.cli.watching import watched
 from aion_cli.core import clock
@@ -112,7 +113,7 @@ class DueRuns:
             return False
         replay = open_replay(location.path, self._folder, definition, self._paths)
         try:
-            with watched(replay.execution, self._paths):
+            with watched(replay.execution, self._paths), own_failures(location.workflow_id, self._paths):
                 boundary = replay.run()
         finally:
             replay.execution.close()
