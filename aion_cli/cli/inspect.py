@@ -26,6 +26,7 @@ _GREEN = "\x1b[32m"
 _YELLOW = "\x1b[33m"
 _CYAN = "\x1b[36m"
 _DIM = "\x1b[2m"
+_DIVERGED = "diverged from its code"
 
 _STATUS_PAINT: dict[RunStatus, str] = {
     RunStatus.RUNNING: _CYAN,
@@ -87,6 +88,10 @@ class Listing:
         full: RunSummary = self._waits.in_full(location, run)
         return full
 
+    def has_diverged(self, location: RunLocation) -> bool:
+        """Say whether the code of a run that was yielded no longer matches its history."""
+        return self._waits is not None and self._waits.has_diverged(location)
+
     def _report(self, error: AionError) -> None:
         color = output.stderr_takes_color(self._settings)
         output.write_stderr(render.error_text(error, self._settings, color=color))
@@ -104,7 +109,7 @@ def list_command(settings: Settings, request: ListRequest) -> int:
             for _, run in listing:
                 output.write_json_line(msgspec.json.encode(_listed(run)))
         case OutputMode.HUMAN:
-            _print_runs(settings, list(listing), narrowed=bool(request.statuses or request.tags))
+            _print_runs(settings, listing, narrowed=bool(request.statuses or request.tags))
     return listing.exit_code
 
 
@@ -128,14 +133,21 @@ def _statuses(request: ListRequest) -> frozenset[RunStatus]:
         raise UsageError(f"there is no status {unknown}", hint=f"there are {', '.join(RunStatus)}") from None
 
 
-def _print_runs(settings: Settings, runs: list[tuple[RunLocation, RunSummary]], *, narrowed: bool) -> None:
+def _print_runs(settings: Settings, listing: Listing, *, narrowed: bool) -> None:
+    runs = list(listing)
     if not runs:
         what = "no such runs" if narrowed else "no runs"
         output.say(settings, f"{what} in {settings.histories}")
         return
     now = time.time_ns() // 1000
     rows = [
-        (location.name.stem, run.workflow_type, run.status, age_words(run.since, now), _last_column(run, now))
+        (
+            location.name.stem,
+            run.workflow_type,
+            run.status,
+            age_words(run.since, now),
+            _last_column(run, now, diverged=listing.has_diverged(location)),
+        )
         for location, run in runs
     ]
     table = Table(
@@ -154,11 +166,12 @@ def _print_runs(settings: Settings, runs: list[tuple[RunLocation, RunSummary]], 
         output.write_text(table.row([name, workflow, Cell(status, _STATUS_PAINT[status]), age, last]))
 
 
-def _last_column(run: RunSummary, now_micros: int) -> str:
+def _last_column(run: RunSummary, now_micros: int, *, diverged: bool) -> str:
     """What a run waits for, or, once it is closed, what came of it."""
     if run.status.is_open:
         progress = f"{run.progress.done} of {run.progress.total}  {run.progress.text}" if run.progress else ""
-        return ", ".join(part for part in (progress.strip(), waiting_words(run.waiting, now_micros)) if part)
+        parts = (_DIVERGED if diverged else "", progress.strip(), waiting_words(run.waiting, now_micros))
+        return ", ".join(part for part in parts if part)
     if run.error is not None:
         return f"{run.error.type}: {run.error.message}" if run.error.message else run.error.type
     if run.result is not None:

@@ -136,6 +136,29 @@ def test_what_code_prints_is_not_printed_again_by_a_listing(project: Project) ->
         assert "asking" not in done.stdout + done.stderr
 
 
+def test_a_run_that_no_longer_matches_its_code_says_so_and_keeps_the_waits_of_its_history(project: Project) -> None:
+    path = project.write("""
+        @activity
+        async def step(): ...
+
+        @workflow
+        async def order():
+            await step()
+            await asyncio.sleep(3600)
+    """)
+    before = project.here("run", "order", "--id", "d1", "--until-blocked").document
+    path.write_text(path.read_text().replace("await step()", "await asyncio.sleep(1)"))
+    done = project.here("result", "d1")
+    assert done.code == 3
+    (wait,) = done.document["waiting"]
+    assert wait == before["waiting"][0] | {"where": None}
+    assert "d1 no longer matches its code, and cannot go on as it is; explained by: aion replay d1" in done.stderr
+    table = project.here("list")
+    assert table.code == 0
+    assert table.stdout.splitlines()[1].split("  ")[-1].startswith("diverged from its code, timer in ")
+    assert listed(project, "d1") == [wait]
+
+
 STRANDED = """\
     from aion_cli import wait_until, update
 
