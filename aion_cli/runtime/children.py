@@ -130,7 +130,8 @@ class LocalRuns:
                 return None
             found = read_first_event(first[0].path, folder.files)
         except UsageError as error:
-            return Failure(kind=ErrorKind.ERROR, type="ChildIdRefused", message=error.message)
+            message = "; ".join(filter(None, [error.message, error.hint]))
+            return Failure(kind=ErrorKind.ERROR, type="ChildIdRefused", message=message)
         if found.workflow_id == child.workflow_id and found.parent == child.parent:
             return None
         message = f"{child.workflow_id} is the id of a run that this workflow did not start"

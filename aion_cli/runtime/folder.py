@@ -79,9 +79,9 @@ class HistoriesFolder:
     def is_open(self, workflow_id: str) -> bool:
         """Say whether a workflow id has a run that can go on; one that is to continue as new can.
 
-        Raises DamagedHistoryError if the end of its history cannot tell.
+        A text that can be no workflow id has none. Raises DamagedHistoryError if the end of its history cannot tell.
         """
-        runs = self.runs_of(check_workflow_id(workflow_id))
+        runs = self.runs_of(workflow_id)
         if not runs:
             return False
         last = read_last_event(runs[-1].path, self.files)

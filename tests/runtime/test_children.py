@@ -215,6 +215,14 @@ def test_an_id_that_differs_from_another_only_in_case_is_refused(shop: Shop) -> 
     assert shop.events()[-1].result == raw("ChildIdRefused")
 
 
+def test_a_child_whose_default_id_would_be_too_long_has_failed_to_start(shop: Shop) -> None:
+    parent_id = "p" * 117
+    shop.run(order_slowly, "A1", parent_id)
+    said = msgspec.json.decode(bytes(shop.events(parent_id)[-1].result), type=str)
+    assert said.startswith(f"ChildIdRefused: '{parent_id}.1-2' cannot be a workflow id; use 1 to 120 letters")
+    assert shop.ids() == [parent_id]
+
+
 # --- going on
 
 
@@ -500,8 +508,9 @@ def test_a_child_whose_cancellation_was_recorded_before_a_crash_is_told_when_its
     assert shop.run(ship_when_told, "A1", CHILD).status is RunStatus.CANCELLED
 
 
-def test_terminating_a_run_does_not_make_a_child_that_cannot_have_its_id(shop: Shop) -> None:
-    shop.write(started("A1"), child(0, "ship", "A1", "ORDER-1"))
+@pytest.mark.parametrize("child_id", ["ORDER-1", "x" * 121])
+def test_terminating_a_run_does_not_make_a_child_that_cannot_have_its_id(shop: Shop, child_id: str) -> None:
+    shop.write(started("A1"), child(0, "ship", "A1", child_id))
     shop.send(ev.WorkflowTerminated())
     assert (shop.names()[-1], shop.ids()) == ("WorkflowTerminated", ["order-1"])
 
