@@ -234,6 +234,8 @@ class LiveRun:
         self._commit()
 
     def _stage_notes(self) -> None:
+        if self._terminal is not None:
+            return
         for event in self._notes.changes(self._execution):
             self.stage(event)
 
@@ -245,6 +247,7 @@ class LiveRun:
                 arrival.reply.cancel()
             return []
         if isinstance(event, ev.WorkflowTerminated):
+            self._recorder.commit()  # a child that was asked for in this breath is recorded before it exists
             self._underway.close_children(self._execution.is_awaited)
         self._present = instant(self._clock)
         stamped = self.stage(event)
@@ -350,6 +353,7 @@ class LiveRun:
 
     def stage(self, event: E) -> E:
         """Stamp an event and hold it for the next commit. What one activation brings has one time."""
+        assert self._terminal is None, f"{type(event).__name__} would stand behind the end of the run"
         stamped = self._recorder.stage(event, self._present or instant(self._clock))
         if isinstance(stamped, ev.TERMINAL_EVENTS):
             self._terminal = stamped

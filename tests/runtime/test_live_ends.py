@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aion_cli import send_signal, workflow
+from aion_cli import send_signal, set_progress, set_tags, workflow
 from aion_cli.core import events as ev
 from aion_cli.core.execution import Phase
 from aion_cli.errors import AionError
@@ -19,7 +19,7 @@ from tests.builders import (
     signal,
     started,
 )
-from tests.runtime.living import Live, charge, gives_up, go, live, order, settle, ship
+from tests.runtime.living import Live, charge, gives_up, go, live, order, settle, ship, stop
 
 
 def test_the_end_is_appended_under_the_inbox_lock_after_a_listing_that_was_empty() -> None:
@@ -76,6 +76,62 @@ def test_a_terminated_run_ends_at_once_and_what_runs_is_cancelled() -> None:
         assert isinstance(end.event, ev.WorkflowTerminated)
         assert here.store.names()[-1] == "WorkflowTerminated"
         assert here.log[-1] == "cancelled charge 0"
+
+    live(scenario)
+
+
+def test_a_child_that_was_asked_for_in_the_same_breath_is_recorded_before_it_is_told_of_a_termination() -> None:
+    @workflow
+    async def ships_when_told() -> str:
+        await go.receive()
+        return await ship("a")
+
+    async def scenario() -> None:
+        here = Live(ships_when_told, started())
+        task = await here.begin()
+        here.mailbox.put(signal("go", 1), ev.WorkflowTerminated())
+        while not here.executor.child_outcomes:
+            await settle()
+        here.executor.child_outcomes["order-1.1-3"].set_result(ev.ChildWorkflowCancelled(ordinal=0))
+        await task
+        recorded = here.log.index("append SignalReceived ChildWorkflowStarted")
+        assert recorded < here.log.index("close child order-1.1-3 as r1/3/close")
+
+    live(scenario)
+
+
+def test_nothing_that_the_code_says_as_it_is_closed_is_written_behind_a_termination() -> None:
+    @workflow
+    async def tidies_up() -> None:
+        try:
+            await go.receive()
+        finally:
+            set_progress(2, 2, "over")
+            set_tags(state="over")
+
+    async def scenario() -> None:
+        here = Live(tidies_up, started())
+        task = await here.begin()
+        here.mailbox.put(ev.WorkflowTerminated())
+        await task
+        assert here.store.names() == ["WorkflowStarted", "WorkflowTerminated"]
+        here.require_clean_replay()
+
+    live(scenario)
+
+
+def test_what_a_message_has_the_code_say_is_not_written_behind_a_termination_that_came_with_it() -> None:
+    @workflow
+    async def says_so() -> None:
+        await go.receive()
+        set_tags(state="working")
+        await stop.receive()
+
+    async def scenario() -> None:
+        here = Live(says_so, started())
+        here.mailbox.put(signal("go", 1), ev.WorkflowTerminated())
+        await (await here.begin())
+        assert here.store.names()[-1] == "WorkflowTerminated"
 
     live(scenario)
 
