@@ -35,6 +35,8 @@ from aion_cli.core.signals import SignalBuffers
 from aion_cli.core.source import Site, SourcePaths
 from aion_cli.errors import AionError, ContinueAsNew, PayloadError
 
+Unconsumed = ev.SignalReceived | ev.UpdateRequested | ev.WorkflowPaused | ev.WorkflowCancelRequested
+
 
 class Program(Protocol):
     """The author's workflow, as an execution needs it."""
@@ -97,6 +99,8 @@ class Execution:
         self.conditions = Conditions(self)
         self._answering = False
         self._cancel: ev.WorkflowCancelRequested | None = None
+        self._may_cancel = True
+        self._late_cancel: ev.WorkflowCancelRequested | None = None
         self._pause: ev.WorkflowPaused | None = None
 
     def apply(self, event: ev.Event) -> None:
@@ -206,7 +210,7 @@ class Execution:
             case ev.WorkflowTerminated() | ev.WorkflowTimedOut():
                 self.close()
             case ev.WorkflowReopened():
-                self._cancel = None
+                self._may_cancel = True
             case ev.WorkflowPaused():
                 self._pause = event
             case ev.WorkflowResumed():
@@ -215,10 +219,15 @@ class Execution:
                 pass
 
     def _request_cancel(self, event: ev.WorkflowCancelRequested) -> None:
-        if self._cancel is None:
-            self._cancel = event
-            if self._main is not None:
-                self._main.cancel()
+        """Cancel the code, once since the start or the last reopen; what comes too late is for the next run."""
+        if not self._may_cancel:
+            return
+        self._may_cancel = False
+        self._cancel = event
+        if self.phase is not Phase.RUNNING:
+            self._late_cancel = event
+        elif self._main is not None:
+            self._main.cancel()
 
     def expects(self, event: ev.Event) -> bool:
         """Say whether an executor event answers a command that is still open. What is not expected is not recorded."""
@@ -236,13 +245,12 @@ class Execution:
         """Return (name, "file:line") of each task that has not ended and where it waits, main first."""
         return [(task.get_name(), self.paths.waiting_at(task.get_coro())) for task in self._loop.unfinished()]
 
-    def unconsumed(self) -> list[ev.SignalReceived | ev.UpdateRequested | ev.WorkflowPaused]:
-        """Return what a next run takes over: signals that no code took, updates without an answer, and a pause.
-
-        In file order.
+    def unconsumed(self) -> list[Unconsumed]:
+        """Return what a next run takes over: signals that no code took, updates without an answer, a pause that holds,
+        and a cancellation that came when this one's code had ended. In file order.
         """
-        found = [*self.signals.unconsumed(), *self.handlers.unanswered(), *([self._pause] if self._pause else ())]
-        return sorted(found, key=lambda event: event.seq)
+        kept = [event for event in (self._pause, self._late_cancel) if event is not None]
+        return sorted([*self.signals.unconsumed(), *self.handlers.unanswered(), *kept], key=lambda event: event.seq)
 
     def is_awaited(self, command: cmd.AnyCommand) -> bool:
         """Say whether a command's answer is still awaited."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from aion_cli import (
-    workflow,
-)
+from aion_cli import ContinueAsNew, workflow
 from aion_cli.core import commands as cmd
+from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind
 from tests.builders import (
     cancel_requested,
@@ -133,3 +132,32 @@ def test_after_a_reopen_the_next_request_counts_again() -> None:
     run(reopened(2))
     run(cancel_requested("c3"))
     assert result_of(run.ends(signal("go", 1))) == ["once more", "once more"]
+
+
+def test_a_request_that_comes_when_the_code_continues_as_new_is_for_the_next_run() -> None:
+    @workflow
+    async def continues() -> None:
+        await go.receive()
+        raise ContinueAsNew
+
+    run = Stepping(continues)
+    assert isinstance(run.ends(signal("go", 1)), cmd.Continued)
+    run(cancel_requested("c1", "enough"))
+    run(cancel_requested("c2", "again"))
+    (left,) = run.execution.unconsumed()
+    assert isinstance(left, ev.WorkflowCancelRequested)
+    assert left.request_id == "c1"
+
+
+def test_a_request_that_the_code_was_told_of_is_not_for_the_next_run() -> None:
+    @workflow
+    async def continues() -> None:
+        try:
+            await go.receive()
+        except asyncio.CancelledError:
+            raise ContinueAsNew from None
+
+    run = Stepping(continues)
+    assert isinstance(run.ends(cancel_requested("c1")), cmd.Continued)
+    run(cancel_requested("c2"))
+    assert run.execution.unconsumed() == []

@@ -162,6 +162,29 @@ def test_reopening_a_cancelled_run_hides_its_requests_so_that_it_goes_on() -> No
     assert isinstance(replayed(order, history(*events, *again)).closed_by, ev.WorkflowCancelled)
 
 
+def test_a_run_that_was_reopened_in_its_cleanup_after_a_cancellation_ends_as_cancelled() -> None:
+    @workflow
+    async def cleans_up() -> None:
+        try:
+            await charge("A1")
+        finally:
+            await bill("A1")
+
+    events = [
+        started(),
+        scheduled(0, "charge", "A1"),
+        cancel_requested("c1"),
+        activity_cancelled(0),
+        scheduled(1, "bill", "A1"),
+        failed(1, failure("OSError")),  # 6
+        ended_in(failure("OSError")),
+        reopened(6),
+        completed(1, 7),
+        ev.WorkflowCancelled(),
+    ]
+    assert replayed(cleans_up, history(*events)).closed_by
+
+
 def test_a_run_can_be_reopened_again_and_again() -> None:
     events = [
         *FAILED,

@@ -292,6 +292,23 @@ def test_what_was_not_consumed_is_carried_over_in_the_first_batch_under_its_ids(
     assert events[-1].result == raw(7)
 
 
+def test_a_cancellation_that_is_accepted_as_the_code_continues_cancels_the_next_run(shop: Shop) -> None:
+    @activity
+    async def somebody_cancels() -> None:
+        Inbox(shop.folder, "order-1").accept(cancel_requested("c1"), chosen_id=True)
+
+    @workflow
+    async def loops(n: int) -> None:
+        if n:
+            await somebody_cancels()
+            raise ContinueAsNew(n - 1)
+        await go.receive()
+
+    assert shop.until_blocked(loops, 1).status is RunStatus.CANCELLED
+    assert shop.names()[-2:] == ["WorkflowCancelRequested", "WorkflowContinuedAsNew"]
+    assert shop.names(number=2) == ["WorkflowStarted", "WorkflowCancelRequested", "WorkflowCancelled"]
+
+
 def test_the_next_run_names_the_code_of_today_and_keeps_tags_and_parent(shop: Shop) -> None:
     parent = ev.ParentRef("other", "r0", 5)
     begun = started(1, tags={"customer": "acme", "step": "first"}, parent=parent, rehashed=True)
