@@ -17,9 +17,10 @@ class Notes:
     def changes(self, execution: Execution) -> list[ev.Event]:
         """Return the events that bring history up to date, unstamped; they count as recorded from now on."""
         found: list[ev.Event] = []
-        if execution.tags != self._tags:
-            self._tags = dict(execution.tags)
-            found.append(ev.TagsSet(tags=self._tags))
+        # What history holds beyond that was said by code that a reopen took back: there is no event to unsay it.
+        if not execution.tags.items() <= self._tags.items():
+            self._tags |= execution.tags
+            found.append(ev.TagsSet(tags=dict(execution.tags)))
         if execution.progress is not None and execution.progress != self._progress:
             self._progress = execution.progress
             done, total, text = execution.progress

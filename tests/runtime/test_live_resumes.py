@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aion_cli import ActivityError, send_signal, workflow
+from aion_cli import ActivityError, send_signal, set_tags, workflow
 from aion_cli.core import events as ev
 from aion_cli.runtime.endings import Closed
 from tests.builders import (
@@ -107,5 +107,22 @@ def test_a_childs_cancellation_that_a_crash_kept_from_being_delivered_is_deliver
         here.executor.child_outcomes["parcel-7"].set_result(child_completed(0, "late"))
         await settle()
         assert here.store.names()[-1] == "TimerCancelled"
+
+    live(scenario)
+
+
+def test_tags_that_were_said_by_code_which_a_reopen_took_back_are_not_said_again_each_time() -> None:
+    @workflow
+    async def tags_itself() -> None:
+        set_tags(kind="order")
+        await go.receive()
+
+    async def scenario() -> None:
+        recorded = [started(), ev.TagsSet(tags={"kind": "order", "state": "failed"})]
+        here = Live(tags_itself, *recorded)
+        task = await here.begin()
+        assert here.store.batches == []
+        here.mailbox.put(signal("go", 1))
+        await task
 
     live(scenario)
