@@ -20,7 +20,6 @@ from aion_cli.cli.progress import progress_view
 from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.cli.telling import connect_output
 from aion_cli.core import events as ev
-from aion_cli.core.cursor import visible_events
 from aion_cli.core.source import SourcePaths
 from aion_cli.core.status import RunStatus
 from aion_cli.errors import AionError, OwnedElsewhereError, UsageError
@@ -30,7 +29,7 @@ from aion_cli.runtime.endings import RunSettings, SuspendReason
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.lineage import open_children
 from aion_cli.runtime.outcome import RunEnd
-from aion_cli.runtime.reading import find_reopens, read_first_event, read_history
+from aion_cli.runtime.reading import read_first_event, visible_history
 from aion_cli.runtime.wall import WallClock
 from aion_cli.runtime.workshop import Workshop
 
@@ -107,7 +106,7 @@ class _Parents:
 
     def _children_of(self, parent_id: str) -> Iterator[ev.ParentRef]:
         path, files = self._folder.latest(parent_id).path, self._folder.files
-        events = visible_events(read_history(path, files), find_reopens(path, files))
+        events = visible_history(path, files)
         for child in open_children(events, lambda _: True):
             yield ev.ParentRef(parent_id, child.run_id, child.seq)
 

@@ -35,7 +35,8 @@ class Boundary(msgspec.Struct, gc=False):
     unmatched: commands that the code emitted and history does not hold, in order: the resume-live point.
     closed_by: the terminal event, if the run is closed. paused: it was paused and not resumed.
     last_seq, recorded_at: of the last event. events: how many were passed.
-    opened_at: when the run started, or was last reopened. tags, progress: as last recorded.
+    opened_at: when the run started, or was last reopened. reopened: seq of that reopening, 0 if there was none.
+    tags, progress: as last recorded.
     """
 
     unmatched: list[cmd.AnyCommand]
@@ -46,6 +47,7 @@ class Boundary(msgspec.Struct, gc=False):
     events: int
     opened_at: str
     tags: dict[str, str]
+    reopened: int = 0
     progress: tuple[int, int, str] | None = None
 
 
@@ -138,6 +140,7 @@ class Replay:
             case ev.WorkflowReopened():
                 at.closed_by = None
                 at.opened_at = event.recorded_at
+                at.reopened = event.seq
             case _:
                 at.closed_by = event
 

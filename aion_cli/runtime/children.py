@@ -23,7 +23,6 @@ from aion_cli.errors import (
     NoSuchRunError,
     OwnedElsewhereError,
     UsageError,
-    WorkflowCodeError,
     WrongStateError,
 )
 from aion_cli.runtime.attached import as_spawned
@@ -33,7 +32,7 @@ from aion_cli.runtime.executor import ChildOutcome, ChildSuspendedError, SendOut
 from aion_cli.runtime.lineage import cancelling_message, closing_message
 from aion_cli.runtime.ownership import Role
 from aion_cli.runtime.reading import read_first_event, read_history
-from aion_cli.runtime.runner import Runner
+from aion_cli.runtime.runner import ForeignRunError, Runner
 from aion_cli.runtime.starting import make_history
 from aion_cli.runtime.workshop import Workshop
 
@@ -91,6 +90,8 @@ class LocalRuns:
                     runner.park()
                     await asyncio.sleep(_WATCH_EVERY_S)
                     continue
+                except ForeignRunError:
+                    return ev.ChildWorkflowFailed(ordinal=child.event.ordinal, error=_taken(child.workflow_id))
                 if end.closed_by is not None:
                     return outcome_for_parent(child, end.closed_by)
                 if end.reason is not SuspendReason.PAUSED or not await self._until_resumed(child, runner):
@@ -134,12 +135,12 @@ class LocalRuns:
             return Failure(kind=ErrorKind.ERROR, type="ChildIdRefused", message=message)
         if found.workflow_id == child.workflow_id and found.parent == child.parent:
             return None
-        message = f"{child.workflow_id} is the id of a run that this workflow did not start"
-        return Failure(kind=ErrorKind.ERROR, type="ChildIdTaken", message=message)
+        return _taken(child.workflow_id)
 
     def keep_child(self, child: SpawnedChild) -> None:
         """See that a recorded child has a history; see LiveExecutor."""
-        self._code[child.command.workflow_type] = definition_of(child)
+        if isinstance(child.command.target, WorkflowDefinition):
+            self._code[child.command.workflow_type] = definition_of(child)
         self._ensure_exists(child)
 
     def attached_children(self, started: ev.WorkflowStarted) -> list[SpawnedChild]:
@@ -155,13 +156,16 @@ class LocalRuns:
                 shop.notice(f"{child.workflow_id}, a child of {started.workflow_id}, stays where it is: {error}")
         return found
 
-    def _code_of(self, first: ev.WorkflowStarted) -> WorkflowDefinition[..., Any]:
+    def _code_of(self, first: ev.WorkflowStarted) -> WorkflowDefinition[..., Any] | None:
+        """Find the code of a child; without it, it can still be told of its parent's end."""
         known = self._code.get(first.workflow_type)
-        if known is None and self._shop.find_code is not None:
-            known = self._shop.find_code(first)
-        if known is None:
-            raise WorkflowCodeError(f"there is no code for {first.workflow_type}")
-        return known
+        if known is not None or self._shop.find_code is None:
+            return known
+        try:
+            return self._shop.find_code(first)
+        except AionError as error:
+            self._shop.notice(f"{first.workflow_id} stays where it is, as its code is not found: {error}")
+            return None
 
     def is_child_blocked(self, child: SpawnedChild) -> bool:
         """Say whether only timers and signals can move a child here; so it is with one that another process owns."""
@@ -199,7 +203,7 @@ class LocalRuns:
     def _ensure_exists(self, child: SpawnedChild) -> None:
         """A recorded child is started, even if its parent ends in the same breath."""
         shop = self._shop
-        if self._refusal(child) is None:
+        if self._refusal(child) is None and not shop.folder.runs_of(child.workflow_id):
             make_history(shop.folder, self._first_event(child), clock=shop.clock, durability=shop.durability)
 
     def send_signal(self, command: cmd.SendSignal, signal_id: str) -> SendOutcome:
@@ -215,6 +219,11 @@ class LocalRuns:
     def _deliver(self, workflow_id: str, event: ev.Event) -> None:
         shop = self._shop
         deliver(shop.folder, workflow_id, event, chosen_id=True, role=Role.SIGNAL, clock=shop.clock, notice=shop.notice)
+
+
+def _taken(workflow_id: str) -> Failure:
+    message = f"{workflow_id} is the id of a run that this workflow did not start"
+    return Failure(kind=ErrorKind.ERROR, type="ChildIdTaken", message=message)
 
 
 def definition_of(child: SpawnedChild) -> WorkflowDefinition[..., Any]:

@@ -22,7 +22,7 @@ from aion_cli.runtime.lineage import (
     unfinished_children,
 )
 from aion_cli.runtime.ownership import Role, take
-from aion_cli.runtime.reading import read_first_event, read_history, read_last_event
+from aion_cli.runtime.reading import find_reopens, read_first_event, read_last_event, visible_history
 from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.starting import first_event_on_record, make_history
 from aion_cli.runtime.wall import Clock, instant
@@ -118,15 +118,17 @@ def _tell_children(folder: HistoriesFolder, location: RunLocation, clock: Clock,
             with suppress(WrongStateError):  # it has ended meanwhile
                 deliver(folder, child_id, message, chosen_id=True, role=Role.SIGNAL, clock=clock, notice=notice)
 
-    started, unfinished = unfinished_children(read_history(location.path, folder.files))
+    started, unfinished = unfinished_children(visible_history(location.path, folder.files))
     for child in unfinished:
         first = first_event_on_record(started, child.event, clock=clock)
         with suppress(UsageError):  # an id that it cannot have
             make_history(folder, first, clock=clock)
             if child.asked is not None and first.parent is not None:
                 tell(first.workflow_id, first.parent, cancelling_message(f"{started.run_id}/{child.asked}"))
-    for child in open_children(read_history(location.path, folder.files), folder.is_open):
-        message = closing_message(child.parent_close, closing_id(child.run_id, child.seq))
+    reopens = find_reopens(location.path, folder.files)
+    reopened = reopens[-1].seq if reopens else 0
+    for child in open_children(visible_history(location.path, folder.files), folder.is_open):
+        message = closing_message(child.parent_close, closing_id(child.run_id, child.seq, reopened))
         if message is not None:
             tell(child.workflow_id, ev.ParentRef(location.workflow_id, child.run_id, child.seq), message)
 

@@ -62,6 +62,10 @@ def cancelling_message(request_id: str) -> ev.Event:
     return ev.WorkflowCancelRequested(request_id=request_id, reason="its parent cancelled it")
 
 
-def closing_id(run_id: str, seq: int) -> str:
-    """Return the id of that request: the stable id of the command that asked for the child, and what it is about."""
-    return f"{run_id}/{seq}/close"
+def closing_id(run_id: str, seq: int, reopened: int) -> str:
+    """Return the id of that request: the stable id of the command that asked for the child, and what it is about.
+
+    reopened: seq of the parent's last reopening, 0 if there was none. A parent that was reopened may end once more, and
+    so may a child that was told of its first end and reopened since.
+    """
+    return f"{run_id}/{seq}/close" + (f"/{reopened}" if reopened else "")

@@ -118,7 +118,7 @@ class LiveRun:
         self._pump_due = False
         self._replies: list[tuple[asyncio.Future[Any], ev.Event]] = []
         self._fresh: list[ev.Event] = []
-        self._underway = Underway(executor, identity)
+        self._underway = Underway(executor, identity, boundary.reopened)
         self._closing = Closing(self, self._execution, self._underway, mailbox)
         self._waits: list[Waiting] = []
         self._notes = Notes(boundary)
@@ -194,7 +194,7 @@ class LiveRun:
         children, self._attached = self._attached, []
         for child in children:
             task = self._running.get(child.workflow_id)
-            if task is None and self.may_start:
+            if task is None and self.may_start and child.command.target is not None:
                 task = self._loop.create_task(self.executor.spawn_child(child))
             self._underway.attach(child, task)
             if task is None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from aion_cli.core import events as ev
+from aion_cli.core.cursor import visible_events
 from aion_cli.core.lines import (
     MAX_LINE,
     ZERO_DIGEST,
@@ -269,6 +270,11 @@ def _last_event(fd: int, path: Path, files: Files) -> Any:
         return decode_event(batch[-1]) if batch else None
     except (BadLineError, ValueError):
         return None
+
+
+def visible_history(path: Path, files: Files | None = None) -> Iterator[ev.Event]:
+    """Yield the events of a history that no reopen superseded. Raises as HistoryReader."""
+    return visible_events(read_history(path, files), find_reopens(path, files))
 
 
 def find_reopens(path: Path, files: Files | None = None) -> list[ev.WorkflowReopened]:

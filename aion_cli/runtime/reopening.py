@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import msgspec
 
 from aion_cli.core import events as ev
-from aion_cli.core.cursor import visible_events
 from aion_cli.core.events import Failure
 from aion_cli.errors import WrongStateError
 from aion_cli.runtime.delivery import Notice, report_torn_tail
@@ -15,7 +14,7 @@ from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.inbox import Inbox, drain
 from aion_cli.runtime.journal import JsonlStore
 from aion_cli.runtime.ownership import Role, take
-from aion_cli.runtime.reading import find_reopens, read_history
+from aion_cli.runtime.reading import visible_history
 from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.wall import Clock, instant
 
@@ -35,8 +34,7 @@ def reopen(
         location = folder.latest(workflow_id)
         folder.require_own(location)
         candidates = _Candidates()
-        reopens = find_reopens(location.path, folder.files)
-        for event in visible_events(read_history(location.path, folder.files), reopens):
+        for event in visible_history(location.path, folder.files):
             candidates.observe(event)
         superseded_from = candidates.choose(workflow_id, from_seq)
         store = JsonlStore.open_to_write(location.path, folder.files)
@@ -69,7 +67,7 @@ def failure_behind(folder: HistoriesFolder, run_id: str, workflow_id: str) -> Fa
     path = folder.latest(workflow_id).path
     children: dict[int, str] = {}
     failures: list[tuple[ev.ActivityFailed | ev.ChildWorkflowFailed, FailureBehind]] = []
-    for event in visible_events(read_history(path, folder.files), find_reopens(path, folder.files)):
+    for event in visible_history(path, folder.files):
         match event:
             case ev.WorkflowStarted() if event.run_id != run_id:
                 return None

@@ -35,7 +35,7 @@ from aion_cli.runtime.live import LiveRun
 from aion_cli.runtime.mailbox import InboxMailbox
 from aion_cli.runtime.outcome import RunEnd, ended, suspended
 from aion_cli.runtime.ownership import Role, take
-from aion_cli.runtime.reading import read_first_event, read_history
+from aion_cli.runtime.reading import read_first_event, read_history, visible_history
 from aion_cli.runtime.recorder import Recorder, stamped_from_start
 from aion_cli.runtime.waits import with_retries
 from aion_cli.runtime.wall import instant
@@ -43,6 +43,12 @@ from aion_cli.runtime.watchdog import Watchdog
 from aion_cli.runtime.workshop import PastListener, Workshop
 
 BRIEF_OWNER_WAIT_S = 5.0
+
+
+class ForeignRunError(AionError):
+    """The history under a child's id is not that child's."""
+
+    code = "foreign-run"
 
 
 class Runner:
@@ -109,8 +115,10 @@ class Runner:
     async def run(self, definition: WorkflowDefinition[..., Any], started: ev.WorkflowStarted) -> RunEnd:
         """Start a run, or go on with the one that has this id; a closed one is left as it is, and its end returned.
 
-        started: the first event, unstamped, for a history that is not there yet.
-        Raises OwnedElsewhereError, NonDeterminismError (only accepted messages were appended), DamagedHistoryError …
+        started: the first event, unstamped, for a history that is not there yet. If it names a parent, a history that
+        is there has to name the same.
+        Raises ForeignRunError if it does not, OwnedElsewhereError, NonDeterminismError (only accepted messages were
+        appended), DamagedHistoryError …
         """
         shop, workflow_id = self._shop, started.workflow_id
         self._parked = False
@@ -140,7 +148,11 @@ class Runner:
             except NoSuchRunError:
                 return self._create(RunName(started.workflow_id, 1), [started])
             try:
-                read_first_event(location.path, folder.files)
+                found = read_first_event(location.path, folder.files)
+                if started.parent is not None and found.parent != started.parent:
+                    raise ForeignRunError(
+                        f"{started.workflow_id} is the id of a run that {started.parent} did not start"
+                    )
                 return location
             except NoSuchRunError:
                 self._set_beginning_aside(location)
@@ -187,7 +199,7 @@ class Runner:
             except AionError:
                 return True
 
-        return open_children(read_history(location.path, folder.files), may_be_open)
+        return open_children(visible_history(location.path, folder.files), may_be_open)
 
     def _continue_as_new(
         self,

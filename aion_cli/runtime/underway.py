@@ -22,7 +22,9 @@ TAKING_TIME = (cmd.RunActivity, cmd.StartTimer, cmd.SendSignal, cmd.SpawnChild)
 class Underway:
     """The tasks of handoffs, and what is known of the commands they are for."""
 
-    def __init__(self, executor: LiveExecutor, identity: Identity) -> None:
+    def __init__(self, executor: LiveExecutor, identity: Identity, reopened: int) -> None:
+        """reopened: seq of the run's last reopening, 0 if there was none."""
+        self._reopened = reopened
         self._executor = executor
         self._identity = identity
         self._tasks: dict[CorrelationKey, asyncio.Task[Any]] = {}
@@ -137,7 +139,7 @@ class Underway:
         Those that are told to end and do not run here are run, to do so.
         """
         for child in self._open_children(is_awaited):
-            self._executor.close_child(child, closing_id(child.parent.run_id, child.parent.seq))
+            self._executor.close_child(child, closing_id(child.parent.run_id, child.parent.seq, self._reopened))
             key = child.command.key
             if key not in self._tasks and child.event.parent_close is not ev.ParentClose.ABANDON:
                 self._tasks[key] = task = asyncio.get_running_loop().create_task(self._executor.spawn_child(child))

@@ -182,7 +182,7 @@ class Ledger:
             if child.asked is not None:
                 self._tell(child.event.child_workflow_id, asker, cancelling_message(f"{started.run_id}/{child.asked}"))
         for child in open_children(history, self._is_open):
-            message = closing_message(child.parent_close, closing_id(child.run_id, child.seq))
+            message = closing_message(child.parent_close, closing_id(child.run_id, child.seq, 0))
             if message is not None:
                 self._tell(child.workflow_id, ev.ParentRef(workflow_id, child.run_id, child.seq), message)
 
