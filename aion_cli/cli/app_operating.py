@@ -68,8 +68,11 @@ def reopen(
 ) -> int:
     """Open a run again that failed, or was cancelled, terminated or timed out, to go on after a fix.
 
-    By default from its end, or from the cancel request. --from SEQ goes back to the failure of an activity or a child,
-    which is then tried again.
+    By default from its end, or from the cancel request. --from SEQ goes back to the failure of an activity, which is
+    then tried again, or of a child, which has to be reopened first.
+
+    What was asked for after that event is taken back. Activities among it that are done, as the compensations after a
+    cancellation are, stay done in the world: stderr names them, since the code asks for them anew or not at all.
     """
     seq = None if from_seq is None else opt.parse_count("--from", from_seq)
     return call(ctx, "operate", "reopen_command", ReopenRequest(run, seq, reason))

@@ -14,8 +14,10 @@ from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.inbox import AlreadyKnown
 from aion_cli.runtime.ownership import Role
 from aion_cli.runtime.reading import read_first_event
-from aion_cli.runtime.reopening import reopen
+from aion_cli.runtime.reopening import TakenBack, reopen
 from aion_cli.runtime.wall import WallClock
+
+_MOST_NAMED = 10
 
 
 def cancel_command(settings: Settings, request: OperateRequest) -> int:
@@ -59,7 +61,7 @@ def reopen_command(settings: Settings, request: ReopenRequest) -> int:
     location = folder.find(request.run)
     folder.require_own(location)
     workflow_id = read_first_event(location.path, folder.files).workflow_id
-    superseded_from = reopen(
+    reopened = reopen(
         folder,
         workflow_id,
         from_seq=request.from_seq,
@@ -67,7 +69,20 @@ def reopen_command(settings: Settings, request: ReopenRequest) -> int:
         clock=WallClock(),
         notice=output.warn,
     )
-    output.say(settings, f"{workflow_id} is open again, from event {superseded_from}; go on: aion resume {workflow_id}")
+    first = reopened.superseded_from
+    if reopened.taken_back:
+        output.warn(
+            f"warning: what was done after event {first} is taken back: {_named(reopened.taken_back)}; the code will "
+            "ask for it anew or not at all, so see that the world fits what the run goes on with"
+        )
+    output.say(settings, f"{workflow_id} is open again, from event {first}; go on: aion resume {workflow_id}")
     if settings.output is not OutputMode.HUMAN:
-        output.write_json({"run": workflow_id, "superseded_from": superseded_from})
+        output.write_json({"run": workflow_id, "superseded_from": first, "taken_back": reopened.taken_back})
     return ExitCode.OK
+
+
+def _named(activities: list[TakenBack]) -> str:
+    named = [f"{each.name} ({each.ordinal}) at event {each.seq}" for each in activities[:_MOST_NAMED]]
+    if len(activities) > _MOST_NAMED:
+        named.append(f"{len(activities) - _MOST_NAMED} more")
+    return ", ".join(named)

@@ -21,10 +21,28 @@ from aion_cli.runtime.wall import Clock, instant
 _FINAL = (ev.WorkflowCompleted, ev.WorkflowContinuedAsNew)
 
 
+class TakenBack(msgspec.Struct, frozen=True):
+    """An activity that is done, and no longer so for the code: it asks for it anew, or not at all.
+
+    seq: of its ActivityCompleted. ordinal: as of its ActivityScheduled.
+    """
+
+    seq: int
+    name: str
+    ordinal: int
+
+
+class Reopened(msgspec.Struct, frozen=True):
+    """What a reopen did. superseded_from: the first event that is hidden. taken_back: in the order of their ends."""
+
+    superseded_from: int
+    taken_back: list[TakenBack]
+
+
 def reopen(
     folder: HistoriesFolder, workflow_id: str, *, from_seq: int | None, reason: str, clock: Clock, notice: Notice
-) -> int:
-    """Append WorkflowReopened to a run that failed, was cancelled, terminated or timed out. Returns where from.
+) -> Reopened:
+    """Append WorkflowReopened to a run that failed, was cancelled, terminated or timed out.
 
     from_seq: the first event that is superseded; None: the terminal event, or after a cancellation its request.
     Raises WrongStateError for a run that is open, completed or continued, and for an event that cannot be one to reopen
@@ -33,9 +51,10 @@ def reopen(
     with take(folder, workflow_id, Role.REOPEN):
         location = folder.latest(workflow_id)
         folder.require_own(location)
-        candidates = _Candidates()
+        candidates, done = _Candidates(), _DoneActivities()
         for event in visible_history(location.path, folder.files):
             candidates.observe(event)
+            done.observe(event)
         superseded_from = candidates.choose(workflow_id, from_seq)
         store = JsonlStore.open_to_write(location.path, folder.files)
         try:
@@ -48,7 +67,7 @@ def reopen(
             recorder.append([event], instant(clock))
         finally:
             store.close()
-    return superseded_from
+    return Reopened(superseded_from, done.asked_after(superseded_from))
 
 
 class FailureBehind(msgspec.Struct, frozen=True):
@@ -94,6 +113,31 @@ def _told_by(failure: Failure | None) -> Iterator[tuple[str, str]]:
     while failure is not None:
         yield _told(failure)
         failure = failure.cause
+
+
+class _DoneActivities:
+    """The activities that are done in what is visible of a history."""
+
+    def __init__(self) -> None:
+        self._asked: dict[int, ev.ActivityScheduled] = {}
+        self._done: list[tuple[int, ev.ActivityScheduled]] = []
+
+    def observe(self, event: ev.Event) -> None:
+        match event:
+            case ev.ActivityScheduled():
+                self._asked[event.activity_id] = event
+            case ev.ActivityCompleted():
+                self._done.append((event.seq, self._asked[event.activity_id]))
+            case _:
+                pass
+
+    def asked_after(self, seq: int) -> list[TakenBack]:
+        """Return those that were asked for after an event."""
+        return [
+            TakenBack(completed, asked.activity_type, asked.activity_id)
+            for completed, asked in self._done
+            if asked.seq > seq
+        ]
 
 
 class _Candidates:

@@ -276,6 +276,24 @@ def test_a_cancelled_run_is_reopened_as_if_nobody_had_cancelled_it(waiting: Proj
     assert waiting.here("replay", "o1").code == 0
 
 
+def test_a_reopen_names_what_is_done_and_taken_back(waiting: Project) -> None:
+    waiting.here("cancel", "o1")
+    waiting.here("run", "order", "--id", "o1")
+    asked, done = (types(waiting).index(name, 4) + 1 for name in ("WorkflowCancelRequested", "ActivityCompleted"))
+    reopened = waiting.here("reopen", "o1", "-o", "json")
+    assert reopened.document == {
+        "run": "o1",
+        "superseded_from": asked,
+        "taken_back": [{"seq": done, "name": "refund", "ordinal": 1}],
+    }
+    assert f"warning: what was done after event {asked} is taken back: refund (1) at event {done}; " in reopened.stderr
+
+
+def test_a_reopen_that_takes_back_nothing_that_is_done_warns_of_nothing(waiting: Project) -> None:
+    waiting.here("terminate", "o1")
+    assert "warning" not in waiting.here("reopen", "o1").stderr
+
+
 @pytest.mark.parametrize("state", ["open", "completed"])
 def test_reopening_an_open_or_a_completed_run_is_exit_8(waiting: Project, state: str) -> None:
     if state == "completed":
