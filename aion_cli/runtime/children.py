@@ -23,6 +23,7 @@ from aion_cli.errors import (
     NoSuchRunError,
     OwnedElsewhereError,
     UsageError,
+    WorkflowCodeError,
     WrongStateError,
 )
 from aion_cli.runtime.attached import as_spawned
@@ -145,27 +146,34 @@ class LocalRuns:
 
     def attached_children(self, started: ev.WorkflowStarted) -> list[SpawnedChild]:
         """Describe the open children that a run took over; see OtherRuns."""
-        shop = self._shop
+        folder = self._shop.folder
         found: list[SpawnedChild] = []
         for position, child in enumerate(started.children):
+            target: WorkflowDefinition[..., Any] | None = None
             try:
-                if shop.folder.is_open(child.workflow_id):
-                    first = read_first_event(shop.folder.latest(child.workflow_id).path, shop.folder.files)
-                    found.append(as_spawned(child, position, started.workflow_id, first, self._code_of(first)))
+                if not folder.is_open(child.workflow_id):
+                    continue
+                first = read_first_event(folder.latest(child.workflow_id).path, folder.files)
             except AionError as error:
-                shop.notice(f"{child.workflow_id}, a child of {started.workflow_id}, stays where it is: {error}")
+                self._stays(child.workflow_id, started.workflow_id, error)
+                continue
+            try:
+                target = self._code_of(first)
+            except AionError as error:  # it can be told of its parent's end all the same
+                self._stays(child.workflow_id, started.workflow_id, error)
+            found.append(as_spawned(child, position, started.workflow_id, first, target))
         return found
 
-    def _code_of(self, first: ev.WorkflowStarted) -> WorkflowDefinition[..., Any] | None:
-        """Find the code of a child; without it, it can still be told of its parent's end."""
+    def _stays(self, child_id: str, parent_id: str, error: AionError) -> None:
+        self._shop.notice(f"{child_id}, a child of {parent_id}, stays where it is: {error}")
+
+    def _code_of(self, first: ev.WorkflowStarted) -> WorkflowDefinition[..., Any]:
         known = self._code.get(first.workflow_type)
-        if known is not None or self._shop.find_code is None:
-            return known
-        try:
-            return self._shop.find_code(first)
-        except AionError as error:
-            self._shop.notice(f"{first.workflow_id} stays where it is, as its code is not found: {error}")
-            return None
+        if known is None and self._shop.find_code is not None:
+            known = self._shop.find_code(first)
+        if known is None:
+            raise WorkflowCodeError(f"there is no code for {first.workflow_type}")
+        return known
 
     def is_child_blocked(self, child: SpawnedChild) -> bool:
         """Say whether only timers and signals can move a child here; so it is with one that another process owns."""
