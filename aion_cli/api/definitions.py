@@ -27,6 +27,7 @@ from aion_cli.errors import ContinueAsNew, UsageError
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_MOST_OF_OPTIONS = 64 << 10
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,119}")
 
 
@@ -70,6 +71,8 @@ class ActivityDefinition(Definition[P, R]):
         super().__init__(fn, name)
         self.settings = settings or ActivityOptions()
         self.recorded_options = self.settings.recorded()
+        if self.recorded_options:
+            given.require_size(f"what the activity {self.name} has of options", self.recorded_options, _MOST_OF_OPTIONS)
         self.is_async = inspect.iscoroutinefunction(fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:

@@ -13,6 +13,7 @@ import pytest
 
 import aion_cli
 from aion_cli import (
+    RetryPolicy,
     Saga,
     Signal,
     activity,
@@ -193,6 +194,21 @@ AUTHORING: dict[str, Code] = {
     "raise with causes": lambda v: throws(chained(v) if isinstance(v, str) else ValueError(v)),
     "an activity that raises": lambda v: from_activity(NonRetryable(v, details=v)),
     "an activity that raises with causes": lambda v: from_activity(chained(v) if isinstance(v, str) else noted(v)),
+    "retry": lambda v: step.options(retry=v)(1),
+    "retry(max_attempts)": lambda v: step.options(retry=RetryPolicy(max_attempts=v))(1),
+    "retry(initial)": lambda v: step.options(retry=RetryPolicy(initial=v))(1),
+    "retry(cap)": lambda v: step.options(retry=RetryPolicy(cap=v))(1),
+    "retry(factor)": lambda v: step.options(retry=RetryPolicy(factor=v))(1),
+    "retry(jitter)": lambda v: step.options(retry=RetryPolicy(jitter=v))(1),
+    "retry(max_elapsed)": lambda v: step.options(retry=RetryPolicy(max_elapsed=v))(1),
+    "retry(non_retryable)": lambda v: step.options(retry=RetryPolicy(non_retryable=v))(1),
+    "retry(a non_retryable)": lambda v: step.options(retry=RetryPolicy(non_retryable=[v]))(1),
+    "timeout of an activity": lambda v: step.options(timeout=v)(1),
+    "total_timeout": lambda v: step.options(total_timeout=v)(1),
+    "heartbeat_timeout": lambda v: step.options(heartbeat_timeout=v)(1),
+    "at_most_once": lambda v: step.options(at_most_once=v)(1),
+    "process": lambda v: step.options(process=v)(1),
+    "timeout of a workflow": lambda v: workflow(timeout=v),
     "a result": lambda v: v,
 }
 

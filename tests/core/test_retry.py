@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ policies = st.builds(
     max_attempts=st.none() | st.integers(1, 50),
     initial=st.floats(0, 1_000) | st.timedeltas(timedelta(0), timedelta(hours=1)),
     factor=st.floats(1, 1e6),
-    cap=st.floats(0, 1e6) | st.timedeltas(timedelta(0), timedelta(days=30)),
+    cap=st.none() | st.floats(3_600, 1e6) | st.timedeltas(timedelta(hours=1), timedelta(days=30)),
     jitter=st.floats(0, 1),
     max_elapsed=st.none() | st.floats(0.001, 1e7),
 )
@@ -41,9 +42,10 @@ def test_a_delay_lies_within_its_backoff_give_or_take_jitter(
         assert policy.max_attempts is not None or policy.max_elapsed is not None
         return
     try:
-        planned = min(seconds(policy.initial) * policy.factor ** (failures - 1), seconds(policy.cap))
+        planned = min(seconds(policy.initial) * policy.factor ** (failures - 1), policy.longest_s)
     except OverflowError:
-        planned = seconds(policy.cap)
+        planned = policy.longest_s if seconds(policy.initial) else 0
+    assert found <= policy.longest_s
     assert planned * (1 - policy.jitter) * (1 - 1e-9) <= found <= planned * (1 + policy.jitter) * (1 + 1e-9)
     assert policy.max_attempts is None or failures < policy.max_attempts
     assert policy.max_elapsed is None or elapsed_s + found <= seconds(policy.max_elapsed)
@@ -69,6 +71,19 @@ def test_without_jitter_delays_grow_by_the_factor_up_to_the_cap() -> None:
 def test_a_factor_that_overflows_floats_ends_at_the_cap() -> None:
     assert delay_s(RetryPolicy(max_attempts=None, factor=10, jitter=0), 5_000) == 60
     assert delay_s(RetryPolicy(max_attempts=None, factor=1e300, jitter=0), 5_000) == 60
+
+
+def test_the_usual_cap_never_shortens_the_first_delay() -> None:
+    assert delay_s(RetryPolicy(max_attempts=None, initial=600, jitter=0), 1) == 600
+    assert delay_s(RetryPolicy(max_attempts=None, initial=600, jitter=0), 5) == 600
+    assert delay_s(RetryPolicy(max_attempts=None, initial=timedelta(seconds=50), jitter=0), 2) == 60
+
+
+def test_jitter_does_not_pass_the_cap() -> None:
+    policy = RetryPolicy(max_attempts=None, initial=10, cap=10, jitter=1)
+    delays = {delay_s(policy, 3, stable_id=f"r1/{seq}") for seq in range(50)}
+    assert max(filter(None, delays)) == 10
+    assert len(delays) > 10
 
 
 @given(st.integers(1, 30))
@@ -144,14 +159,27 @@ def test_non_retryable_takes_a_class_its_subclasses_and_a_name(
         ({"jitter": 1.5}, "jitter"),
         ({"jitter": -0.1}, "jitter"),
         ({"initial": -1}, "negative"),
-        ({"cap": timedelta(seconds=-1)}, "negative"),
+        ({"cap": timedelta(seconds=-1)}, "must not be shorter than the first"),
+        ({"initial": 10, "cap": 5}, "cap is 5 seconds and initial 10: the longest delay must not be shorter"),
         ({"max_elapsed": 0}, "max_elapsed"),
         ({"factor": float("nan")}, "factor"),
         ({"initial": float("nan")}, "negative"),
-        ({"cap": float("nan")}, "negative"),
+        ({"cap": float("nan")}, "must not be shorter than the first"),
         ({"max_elapsed": float("nan")}, "max_elapsed"),
+        ({"factor": float("inf")}, "factor"),
+        ({"max_attempts": 2.0}, "max_attempts is of type float, it must be a whole number or None"),
+        ({"max_attempts": True}, "max_attempts is of type bool"),
+        ({"max_attempts": 1 << 70}, "no more than 63 bits"),
+        ({"initial": "5"}, "initial is of type str, it must be a timedelta or a number of seconds"),
+        ({"factor": "2"}, "factor is of type str, it must be a number"),
+        ({"jitter": None}, "jitter is of type NoneType, it must be a number"),
+        ({"cap": 10**400}, "cap is a number without measure"),
+        ({"non_retryable": "ValueError"}, "non_retryable is of type str, it must be a list"),
+        ({"non_retryable": ValueError}, "non_retryable is of type type, it must be a list"),
+        ({"non_retryable": [ValueError("no")]}, "an item of non_retryable is of type ValueError, it must be an exc"),
+        ({"non_retryable": [int]}, "an item of non_retryable is the class int, it must be an exception class or"),
     ],
 )
-def test_a_policy_that_cannot_be_is_refused_where_it_is_written(wrong: dict[str, float], says: str) -> None:
+def test_a_policy_that_cannot_be_is_refused_where_it_is_written(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         RetryPolicy(**wrong)  # pyright: ignore[reportArgumentType] - one wrong option at a time

@@ -316,7 +316,7 @@ PRIMITIVES = [
             "ActivityStarted ActivityCompleted"
         ),
         result="A1, at last",
-        docs="| `retry=RetryPolicy(max_attempts=3, initial=1.0, factor=2.0, cap=60.0, jitter=0.1",
+        docs="| `retry=RetryPolicy(max_attempts=3, initial=1.0, factor=2.0, cap=None, jitter=0.1",
         changed=Changed(
             tries_twice, 9, 'completion with "A1, at last"', 'activity "flaky" (1) with "A1"', "return await flaky"
         ),
