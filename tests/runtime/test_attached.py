@@ -131,13 +131,13 @@ def test_another_process_goes_on_with_a_child_whose_parent_continued(shop: Shop)
     assert shop.names(number=2) == ["WorkflowStarted"]
 
 
-def test_a_child_whose_code_is_gone_is_reported_and_its_parent_runs(shop: Shop) -> None:
+def test_a_child_whose_code_is_gone_is_reported_and_told_of_the_end_of_its_parent_which_runs(shop: Shop) -> None:
     shop.until_blocked(orders, {"runs": 2})
     later = Shop(shop.folder.root)
     later.send(signal("stop", 1))
     assert later.run(orders, {"runs": 2}).status is RunStatus.COMPLETED
     assert later.notices == ["parcel, a child of order-1, stays where it is: there is no code for parcel"]
-    assert shop.names("parcel")[-1] == "WorkflowStarted"
+    assert shop.names("parcel")[-1] == "WorkflowCancelRequested"
 
 
 @pytest.mark.parametrize(

@@ -95,14 +95,6 @@ def test_a_child_whose_failure_a_reopen_took_back_is_told_when_its_parent_is_ter
     assert shop.names("kid")[-1] == "WorkflowCancelRequested"
 
 
-def test_a_child_without_code_is_told_of_the_end_of_its_parent_that_continued(shop: Shop) -> None:
-    shop.until_blocked(continues_beside_its_child, True)
-    shop.send(signal("stop", 1))
-    elsewhere = Shop(shop.folder.root)
-    assert elsewhere.run(continues_beside_its_child, True).status is RunStatus.COMPLETED
-    assert shop.names("kid")[-1] == "WorkflowCancelRequested"
-
-
 def test_a_termination_between_two_runs_reaches_the_children_that_go_on_beside_both(shop: Shop) -> None:
     shop.until_blocked(continues_beside_its_child, True)
     shop.path(number=2).unlink()
