@@ -133,7 +133,7 @@ class NonDeterminismError(DurabilityError):
     requested: what the code asked for, or None if it asked for nothing.
     source: "file:line" in the workflow that asked, or where the code ended or waits.
     last_match: seq of the last event that code and history agreed on.
-    code_changed: the workflow's file is not the one that the run was started with.
+    code_changed: whether the workflow's file is another one than the run was started with; None if nobody can tell.
     """
 
     code = "non-determinism"
@@ -147,7 +147,7 @@ class NonDeterminismError(DurabilityError):
         requested: Step | None,
         source: str,
         last_match: int,
-        code_changed: bool = False,
+        code_changed: bool | None = None,
         hint: str = "",
     ) -> None:
         super().__init__(f"{workflow_id} no longer matches its history", hint=hint)

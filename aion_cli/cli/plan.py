@@ -6,6 +6,7 @@ Nothing is written, no lock is taken, and no activity runs. The workflow's own c
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from aion_cli.core.ids import RunName
 from aion_cli.core.resolver import requested_step
 from aion_cli.core.status import RunStatus
 from aion_cli.errors import AionError
+from aion_cli.runtime.loader import digest_of
 from aion_cli.runtime.reading import find_reopens, read_history
 from aion_cli.runtime.recorder import stamped_from_start
 from aion_cli.runtime.wall import instant
@@ -101,7 +103,7 @@ def _plan(shop: Workshop, definition: WorkflowDefinition[..., Any], run: ChosenR
         if run.end is not None:
             return replace(plan, action=Action.NOTHING, input=started.input, status=run.end.status)
         cursor = HistoryCursor(read_history(path, files), find_reopens(path, files))
-        standing = standing_of(cursor, definition, shop.paths)
+        standing = standing_of(cursor, definition, shop.paths, code_digest=digest_of(Path(definition.file)))
     except AionError as error:
         raise placed(error, path) from None
     return replace(

@@ -26,6 +26,11 @@ _RESET = "\x1b[0m"
 _DIVERGED_HINT = (
     'restore the call, guard the change with patched("…"), or start afresh under another id: aion run … --id NEW'
 )
+_UNCHANGED_HINT = (
+    "the workflow's file is the one that the run was started with, so it decides by something that is not recorded: "
+    "take time, chance and ids from now(), random() and uuid4() of aion_cli, sort sets, and let no file, environment "
+    "variable or global decide; or a module that it imports has changed: restore that"
+)
 _MAX_CAUSES = 20
 
 
@@ -61,7 +66,7 @@ def _diverged_hint(error: errors.NonDeterminismError) -> str:
     recorded = error.recorded
     if recorded.kind == "patch marker":
         return f'keep patched("{recorded.name}"), or put deprecate_patch("{recorded.name}") where it was'
-    return _DIVERGED_HINT
+    return _UNCHANGED_HINT if error.code_changed is False else _DIVERGED_HINT
 
 
 def _headline(error: errors.AionError) -> str:

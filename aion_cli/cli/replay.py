@@ -22,9 +22,9 @@ from aion_cli.cli.verdicts import Case, VerdictTable, exit_code, verdict_of
 from aion_cli.errors import AionError, NonDeterminismError, NoSuchRunError, UsageError
 from aion_cli.runtime.folder import HistoriesFolder
 
-_SEED_HINT = (
-    "under the hash seed of this process alone: something iterates over a set, or over what was made from one; sort it"
-)
+_SET = "something iterates over a set, or over what was made from one; sort it"
+_SEED_HINT = f"under the hash seed of this process alone: {_SET}"
+_SEEDS_HINT = f"in another way under another hash seed: {_SET}"
 
 
 def replay_command(settings: Settings, request: ReplayRequest) -> int:
@@ -102,8 +102,16 @@ def _under_seeds(settings: Settings, request: ReplayRequest, cases: list[Case]) 
                     continue
                 error.hint = _SEED_HINT
                 yield case.worsened(None, error, settings)
+            case NonDeterminismError() as error if any(_parts(each.error) != _parts(error) for each in found):
+                error.hint = _SEEDS_HINT
+                yield case.worsened(None, error, settings)
             case _:
                 yield case  # whatever the seed is
+
+
+def _parts(error: AionError) -> object:
+    """Return where code and history part, and how."""
+    return (error.seq, error.requested, error.source) if isinstance(error, NonDeterminismError) else error.code
 
 
 class _Report:

@@ -39,7 +39,10 @@ Unconsumed = ev.SignalReceived | ev.UpdateRequested | ev.WorkflowPaused | ev.Wor
 
 
 class Program(Protocol):
-    """The author's workflow, as an execution needs it."""
+    """The author's workflow, as an execution needs it. file, line: where it is defined."""
+
+    file: str
+    line: int
 
     def start(self, input: msgspec.Raw) -> Coroutine[Any, Any, Any]:
         """Decode the input and make the coroutine. Raises PayloadError if the input does not fit."""
@@ -85,7 +88,7 @@ class Execution:
         self._program = program
         self._main: asyncio.Task[Any] | None = None
         self._frame: FrameType | None = None
-        self._last_line = ""
+        self._last_line = self.paths.place((program.file, program.line))
         self._loop = WorkflowLoop(self)
         self._loop.execution = self
         self._loop.on_unhandled = self._tell_of_lost_error

@@ -66,7 +66,8 @@ class Replay:
             found = "nothing" if started is None else type(started).__name__
             raise HistoryShapeError(f"a history begins with WorkflowStarted, this one with {found}")
         self.execution = Execution(started, program, paths=paths, ahead=cursor)
-        code_changed = bool(code_digest) and started.definition.digest not in ("", code_digest)
+        recorded = started.definition.digest
+        code_changed = recorded != code_digest if recorded and code_digest else None
         self.resolver = Resolver(started.workflow_id, cursor, code_changed=code_changed)
         self._cursor = cursor
         self._matched: dict[int, cmd.AnyCommand] = {}
@@ -186,5 +187,7 @@ class Replay:
         self, event: ev.Event, command: cmd.AnyCommand | None, error: PayloadError
     ) -> NonDeterminismError:
         divergence = self.resolver.divergence(event, command, command.source if command else self.execution.where())
+        if command is None:
+            divergence.requested = Step("input of another type")
         divergence.hint = f"what is recorded does not fit the types of today's code: {error.message} at {error.path}"
         return divergence

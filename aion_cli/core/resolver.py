@@ -37,7 +37,7 @@ class ResultReencoder(Protocol):
 class Resolver:
     """Answers the commands of one run from its cursor."""
 
-    def __init__(self, workflow_id: str, cursor: HistoryCursor, *, code_changed: bool = False) -> None:
+    def __init__(self, workflow_id: str, cursor: HistoryCursor, *, code_changed: bool | None = None) -> None:
         self.workflow_id = workflow_id
         self._code_changed = code_changed
         self._cursor = cursor

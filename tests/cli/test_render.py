@@ -57,6 +57,17 @@ def test_a_divergence_says_so_if_the_workflows_file_has_changed() -> None:
     assert "  note: the workflow's file has changed since this run started\n" in error_text(error, SETTINGS)
 
 
+def test_a_divergence_of_code_that_has_not_changed_is_put_down_to_what_is_not_recorded() -> None:
+    error = diverged(requested=Step("activity", "bill", "0", '{"sku":"A1"}'))
+    error.code_changed = False
+    text = error_text(error, SETTINGS)
+    assert "patched" not in text
+    for name in ("now(), random() and uuid4()", "sort sets", "no file, environment variable or global"):
+        assert name in text
+    error.code_changed = None
+    assert "patched" in error_text(error, SETTINGS)
+
+
 def test_a_patch_that_was_removed_too_early_leads_to_deprecate_patch() -> None:
     error = diverged()
     error.recorded = Step("patch marker", "fraud-check", "", "true")

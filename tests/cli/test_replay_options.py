@@ -214,6 +214,48 @@ def test_what_only_the_seed_of_this_process_diverges_under_is_said_so(project: P
     assert "hint: under the hash seed of this process alone" in done.stderr
 
 
+def test_what_diverges_under_every_seed_in_another_way_is_put_down_to_sets_as_well(project: Project) -> None:
+    project.write(SET_ORDER)
+    assert project.aion("run", "parcels", "--id", "p", environ={"PYTHONHASHSEED": "2"}).code == 0
+    done = project.aion("replay", "p", "--hash-seeds", "1", environ={"PYTHONHASHSEED": "7"})
+    assert done.code == 4
+    assert "hint: in another way under another hash seed: something iterates over a set" in done.stderr
+
+
+def test_code_that_has_not_changed_and_diverges_is_not_told_to_guard_its_change(project: Project) -> None:
+    project.write("""
+        import os
+
+        @activity
+        async def go(where: str): ...
+
+        @workflow
+        async def travels():
+            await go(os.environ.get("WHERE", "home"))
+            await asyncio.sleep(3600)
+    """)
+    assert project.here("run", "travels", "--id", "t", "--until-blocked").code == 3
+    away = {"WHERE": "away"}
+    replayed = project.here("replay", "t", environ=away)
+    assert replayed.code == 4
+    for done in (replayed, project.here("run", "travels", "--id", "t", environ=away)):
+        assert "let no file, environment variable or global decide" in done.stderr
+        assert "patched" not in done.stderr
+
+
+def test_a_workflow_that_takes_its_input_no_more_is_named_by_its_line(project: Project) -> None:
+    path = project.write("""
+        @workflow  # here
+        async def takes(sku: str):
+            await asyncio.sleep(3600)
+    """)
+    assert project.here("run", "takes", "--id", "t", "-p", "sku=x", "--until-blocked").code == 3
+    path.write_text(path.read_text().replace("sku: str", "sku: int"))
+    done = project.here("replay", "t")
+    assert done.code == 4
+    assert f"  {project.line_of('# here')}   asks for: input of another type\n" in done.stderr
+
+
 def test_hash_seeds_are_quiet_about_code_that_does_not_depend_on_them(orders: Project) -> None:
     done = orders.here("replay", "order-1", "waits-1", "--hash-seeds", "2")
     assert (done.code, done.stderr) == (0, "")
