@@ -14,7 +14,7 @@ from aion_cli.core.failures import activity_error, failure_of
 from aion_cli.core.source import SourcePaths
 from aion_cli.testing.loop import START, SkippingLoop
 from tests.programs import nodes
-from tests.programs.interpreter import RunState, bump, refuse_negative
+from tests.programs.interpreter import MAIN, RunState, bump, refuse_negative
 from tests.programs.simulation import Outcome, answer_micros, answered, without_derived
 from tests.programs.workflows import RETRY, SIGNALS
 
@@ -238,7 +238,7 @@ class PlainRun(RunState):
                 world.soon(target.take, event)
             if not sent.done():
                 if target.has_ended:
-                    sent.set_exception(ActivityError("", type="WrongStateError"))
+                    sent.set_exception(ActivityError(f"{MAIN} is closed", type="WrongStateError"))
                 else:
                     sent.set_result(None)
 
@@ -301,7 +301,7 @@ class PlainRun(RunState):
             raise
         except ContinueAsNew:
             self._answer(event, ("error", "UsageError"))
-        except Exception as error:  # noqa: BLE001 - whatever the handler raises is the answer
+        except BaseException as error:  # noqa: BLE001 - whatever the handler raises is the answer
             failure = failure_of(error, NO_PATHS)
             self._answer(event, (failure.kind.value, failure.type))
 
