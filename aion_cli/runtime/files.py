@@ -360,16 +360,22 @@ class Files:
         """Hold the short exclusive lock of a file, waiting for it. Other descriptors of this process wait as well."""
         fd = self.open_or_create(path)
         try:
-            with translated("lock", path):
-                self.calls.flock(fd, fcntl.LOCK_EX)
-            try:
+            with self.holding(fd, path):
                 yield
-            finally:
-                # Said out loud, because a process that was forked meanwhile holds a copy of the descriptor.
-                with suppress(OSError):
-                    self.calls.flock(fd, fcntl.LOCK_UN)
         finally:
             self.close(fd)
+
+    @contextmanager
+    def holding(self, fd: int, path: Path) -> Generator[None]:
+        """Hold the short exclusive lock of an open file, as `locked` does."""
+        with translated("lock", path):
+            self.calls.flock(fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            # Said out loud, because a process that was forked meanwhile holds a copy of the descriptor.
+            with suppress(OSError):
+                self.calls.flock(fd, fcntl.LOCK_UN)
 
 
 class Doorbell:

@@ -313,18 +313,39 @@ def sealed_batches(events: Sequence[ev.Event], head: Head) -> list[tuple[bytes, 
 
 
 def _link_in_place_of_empty(temporary: Path, path: Path, files: Files) -> None:
-    try:
-        files.link(temporary, path)
-    except FileTakenError:
-        fd = files.open_read(path)
+    while True:
         try:
-            size = files.size(fd, path)
-        finally:
-            files.close(fd)
-        if size:
-            raise
-        files.unlink(path)
-        files.link(temporary, path)
+            return files.link(temporary, path)
+        except FileTakenError:
+            if not _is_gone_if_empty(path, files):
+                raise
+
+
+def _is_gone_if_empty(path: Path, files: Files) -> bool:
+    """Unlink a history that holds nothing; False if it holds something."""
+    try:
+        fd = files.open_read(path)
+    except MissingFileError:
+        return True
+    try:
+        if files.size(fd, path):
+            return False
+        _unlink_empty(fd, path, files)
+        return True
+    finally:
+        files.close(fd)
+
+
+def _unlink_empty(fd: int, path: Path, files: Files) -> None:
+    """Take its name from an empty file, unless another file has got it since it was opened.
+
+    A parent makes the history of its child without owning it. So the owner lock does not keep others from putting a
+    history in the place of an empty file; the lock of that file does.
+    """
+    with files.holding(fd, path):
+        found = files.look(path)
+        if found is not None and found.identity == files.identity(fd, path):
+            files.unlink(path)
 
 
 def _recover(fd: int, path: Path, files: Files) -> tuple[Head, SetAside | None]:
@@ -339,7 +360,7 @@ def _recover(fd: int, path: Path, files: Files) -> tuple[Head, SetAside | None]:
         return reader.head, SetAside(None, torn.size, torn.line)
     kept = _set_aside(fd, torn, path, files) if torn is not None else None
     if reader.head.size == 0:
-        files.unlink(path)
+        _unlink_empty(fd, path, files)
         files.sync_directory(path.parent)
         raise NoSuchRunError(path.stem)
     return reader.head, kept

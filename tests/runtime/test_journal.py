@@ -15,8 +15,8 @@ import pytest
 from aion_cli.core import events as ev
 from aion_cli.errors import HistoryShapeError, NoSuchRunError, PayloadError, SequenceConflictError, StoreError
 from aion_cli.runtime import journal
-from aion_cli.runtime.files import Files, FileTakenError
-from aion_cli.runtime.journal import Durability, EventStore, JsonlStore, MemoryStore, read_history
+from aion_cli.runtime.files import Calls, Files, FileTakenError
+from aion_cli.runtime.journal import Durability, EventStore, JsonlStore, MemoryStore, read_first_event, read_history
 from aion_cli.runtime.recorder import stamped_from_start
 from tests.storage import Failing, at, completed, create, done, scheduled, started
 
@@ -155,6 +155,45 @@ def test_creating_where_an_empty_file_stands_takes_its_place(tmp_path: Path) -> 
     (tmp_path / "a.jsonl").touch()
     create(tmp_path / "a.jsonl", [started("a")]).close()
     assert len(list(read_history(tmp_path / "a.jsonl"))) == 1
+
+
+class Overtaken(Calls):
+    """Somebody else makes the same history just before a step of this process, once."""
+
+    def __init__(self, path: Path, step: str) -> None:
+        self._path = path
+        self._step = step
+
+    def _overtake(self, step: str) -> None:
+        if step == self._step:
+            self._step = ""
+            create(self._path, [msgspec.structs.replace(started("a"), run_id="theirs")]).close()
+
+    def flock(self, fd: int, operation: int) -> None:
+        self._overtake("flock")
+        super().flock(fd, operation)
+
+    def unlink(self, path: Path) -> None:
+        super().unlink(path)
+        if path.name == self._path.name:
+            self._overtake("link")
+
+
+@pytest.mark.parametrize("step", ["flock", "link"])
+def test_of_two_who_replace_an_empty_file_one_is_told_that_it_is_taken(tmp_path: Path, step: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.touch()
+    with pytest.raises(FileTakenError):
+        create(path, [started("a")], files=Files(Overtaken(path, step)))
+    assert read_first_event(path).run_id == "theirs"
+
+
+def test_an_owner_who_finds_an_empty_file_does_not_remove_what_took_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.touch()
+    with pytest.raises(NoSuchRunError):
+        JsonlStore.open_to_write(path, Files(Overtaken(path, "flock")))
+    assert read_first_event(path).run_id == "theirs"
 
 
 def test_a_history_is_synced_before_it_gets_its_name_and_its_name_before_it_is_used(tmp_path: Path) -> None:
