@@ -56,10 +56,13 @@ class Closing:
 
     def time_out(self, event: ev.WorkflowTimedOut) -> None:
         """Record that the time of the run is up, unless its code ends with what is in the inbox."""
+        self._run.take_in()
+        if self._execution.phase is not Phase.RUNNING:
+            return
         self._underway.close_children(self._execution.is_awaited)
-        while self._execution.phase is Phase.RUNNING:
-            if self._append_last(event):
-                return
+        self._execution.close()
+        while self._append_last(event) is None:
+            pass
 
     def _append_last(self, event: ev.Event) -> ev.Event | None:
         """Append a terminal event while the inbox is empty and locked; else take what is in it, and return None."""
@@ -68,8 +71,6 @@ class Closing:
         stamped: ev.Event | None = None
         with self._mailbox.locked():
             if not self._mailbox.list():
-                if isinstance(event, ev.WorkflowTimedOut):
-                    self._execution.close()
                 stamped = self._run.append(event)
         if stamped is None:
             self._run.take_in()

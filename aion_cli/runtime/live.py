@@ -41,9 +41,10 @@ from aion_cli.runtime.mailbox import Mailbox
 from aion_cli.runtime.notes import Notes
 from aion_cli.runtime.recorder import Recorder
 from aion_cli.runtime.stopping import Patience
+from aion_cli.runtime.time_limit import TimeLimit
 from aion_cli.runtime.underway import Underway
 from aion_cli.runtime.unwinding import Unwinding
-from aion_cli.runtime.waits import awaited_messages, closes_at, waits_of
+from aion_cli.runtime.waits import awaited_messages, waits_of
 from aion_cli.runtime.wall import Clock, instant
 
 E = TypeVar("E", bound=ev.Event)
@@ -111,7 +112,6 @@ class LiveRun:
         self._continues = running is not None
         self.handed_over: RunningChildren | None = None
         self._settings = settings or RunSettings()
-        self._closes_at = closes_at(boundary, self._settings.timeout_s)
         self._listener = listener
         self._on_quiet = on_quiet
         self._arrivals: deque[_Arrival] = deque()
@@ -124,7 +124,6 @@ class LiveRun:
         self._notes = Notes(boundary)
         self._present = ""
         self._terminal: ev.Event | None = None
-        self._deadline: asyncio.Task[None] | None = None
         self._flush: asyncio.TimerHandle | None = None
 
     async def run(self, suspend_at_once: SuspendReason | None = None) -> Closed | Suspended:
@@ -142,6 +141,7 @@ class LiveRun:
         self._dispatch = Dispatch(
             self._execution, self._underway, self._unwinding, landed=self._landed, paused=self._boundary.paused
         )
+        self._limit = TimeLimit(self._boundary, self._settings.timeout_s, self._clock, self._time_out)
         self._run_pump = self._guarded(self._pump)
         self._mailbox.listen(self._guarded(self._take_messages))
         if suspend_at_once is not None:
@@ -169,6 +169,9 @@ class LiveRun:
             self._underway.attach(child, self._running.get(child.workflow_id))
         for message in self._intake.fresh():
             commands += self._record(_Arrival(message.event, name=message.name))
+        if self._limit.is_over and self._execution.phase is Phase.RUNNING:
+            self._limit.close()
+            return
         self._run_attached()
         if self._dispatch.is_paused and not self._continues:
             self._commit()
@@ -186,8 +189,7 @@ class LiveRun:
         self._commit()
         self._underway.repeat_cancellations(self._resolver)
         self._loop.call_soon(self.check_quiet)
-        if self._closes_at is not None and self._settings.timeout_s is not None:
-            self._deadline = self._loop.create_task(self._time_out(self._closes_at, self._settings.timeout_s))
+        self._limit.watch()
 
     def _run_attached(self) -> None:
         """Go on with the children of earlier runs that do not run yet; of what they come to nothing is recorded."""
@@ -261,7 +263,7 @@ class LiveRun:
         return []
 
     def _is_wanted(self, event: ev.Event) -> bool:
-        if self._execution.phase is Phase.CLOSED:
+        if self._terminal is not None:
             return False
         return self._execution.expects(event) or correlation.key_of(event) is None
 
@@ -429,10 +431,10 @@ class LiveRun:
         self._take_messages()
         self._pump()
 
-    async def _time_out(self, closes_at: int, timeout_s: float) -> None:
-        """Close the run when it has taken too long, unless it ends by itself meanwhile."""
-        await self._clock.until(closes_at)
-        self._guarded(lambda: self._closing.time_out(ev.WorkflowTimedOut(timeout_s=timeout_s)))()
+    def _time_out(self, event: ev.WorkflowTimedOut) -> None:
+        """Close the run, which has taken too long, unless it ends by itself with what is in the inbox."""
+        self._dispatch.pause()  # nothing begins any more, whatever the last messages have the code ask for
+        self._guarded(lambda: self._closing.time_out(event))()
 
     def _take_messages(self) -> None:
         self._arrivals += [_Arrival(message.event, name=message.name) for message in self._intake.fresh()]
@@ -444,7 +446,7 @@ class LiveRun:
         """Whether only signals and timers that are not due yet can move the run."""
         if self._is_busy() or self._dispatch.has_unconfirmed or self._unwinding.has_begun:
             return False
-        if self._closes_at is not None and self._closes_at <= self._clock.micros():
+        if self._limit.is_over:
             return False
         return self._execution.phase is Phase.RUNNING and self._underway.only_waits(instant(self._clock))
 
@@ -482,6 +484,5 @@ class LiveRun:
             self._flush.cancel()
         if isinstance(self._terminal, ev.WorkflowContinuedAsNew):
             self.handed_over = self._underway.hand_over_children()
-        others = [self._deadline] if self._deadline is not None else []
-        await self._unwinding.finish(ended=self._terminal is not None, others=others)
+        await self._unwinding.finish(ended=self._terminal is not None, others=self._limit.tasks())
         self._execution.close()

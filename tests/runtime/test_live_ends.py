@@ -6,19 +6,14 @@ import asyncio
 
 import pytest
 
-from aion_cli import send_signal, set_progress, set_tags, workflow
+from aion_cli import ContinueAsNew, send_signal, set_progress, set_tags, start_child, workflow
 from aion_cli.core import events as ev
 from aion_cli.core.execution import Phase
 from aion_cli.errors import AionError
 from aion_cli.runtime.endings import Closed, RunSettings
 from aion_cli.runtime.executor import ActivityOutcome, ActivityRequest, AttemptLog
 from aion_cli.runtime.inbox import Message
-from tests.builders import (
-    at,
-    completed,
-    signal,
-    started,
-)
+from tests.builders import at, attempted, completed, scheduled, signal, started
 from tests.runtime.living import Live, charge, gives_up, go, live, order, settle, ship, stop
 
 
@@ -258,5 +253,77 @@ def test_a_result_that_does_not_fit_its_type_is_a_divergence_and_is_not_written(
         with pytest.raises(AionError, match="no longer matches its history"):
             await (await here.begin())
         assert here.store.names()[-1] == "ActivityStarted"
+
+    live(scenario)
+
+
+def test_nothing_begins_in_a_run_whose_time_is_up() -> None:
+    async def scenario() -> None:
+        begun = [started("A1"), scheduled(0, "charge", "A1"), attempted(0)]
+        for recorded in ([started("A1")], begun):
+            here = Live(order, *recorded, settings=RunSettings(timeout_s=60.0))
+            here.clock.advance(500)
+            end = await (await here.begin())
+            assert isinstance(end, Closed)
+            assert isinstance(end.event, ev.WorkflowTimedOut)
+            assert not any(line.startswith("run") for line in here.log)
+            here.require_clean_replay()
+
+    live(scenario)
+
+
+def test_a_run_that_can_end_by_itself_does_although_its_time_is_up() -> None:
+    async def scenario() -> None:
+        recorded = [started("A1"), scheduled(0, "charge", "A1"), completed(0), scheduled(1, "bill", "b"), completed(1)]
+        here = Live(order, *recorded, settings=RunSettings(timeout_s=60.0))
+        here.clock.advance(500)
+        end = await (await here.begin())
+        assert isinstance(end, Closed)
+        assert isinstance(end.event, ev.WorkflowCompleted)
+
+    live(scenario)
+
+
+def test_a_run_that_continues_with_its_last_message_as_its_time_is_up_leaves_its_children_alone() -> None:
+    @workflow
+    async def continues_when_told() -> None:
+        await start_child(ship, "a")
+        await go.receive()
+        raise ContinueAsNew
+
+    async def scenario() -> None:
+        here = Live(continues_when_told, started(), settings=RunSettings(timeout_s=300.0))
+        task = await here.begin()
+        here.mailbox.messages.append(Message("unnoticed", signal("go", 1)))
+        here.clock.advance(200)
+        end = await task
+        assert isinstance(end, Closed)
+        assert isinstance(end.event, ev.WorkflowContinuedAsNew)
+        assert not any(line.startswith("close child") for line in here.log)
+
+    live(scenario)
+
+
+def test_messages_that_come_as_a_run_is_timed_out_are_recorded_and_begin_nothing() -> None:
+    @workflow
+    async def charges_when_told() -> None:
+        await go.receive()
+        await charge("a")
+
+    async def scenario() -> None:
+        here = Live(charges_when_told, started(), settings=RunSettings(timeout_s=300.0))
+        task = await here.begin()
+        here.mailbox.messages.append(Message("unnoticed", signal("go", 1)))
+        here.mailbox.on_lock = [Message("late", signal("go", 2, "s2"))]
+        here.clock.advance(200)
+        await task
+        assert [type(event).__name__ for event in here.store.read()][1:] == [
+            "SignalReceived",
+            "ActivityScheduled",
+            "SignalReceived",
+            "WorkflowTimedOut",
+        ]
+        assert not any(line.startswith("run") for line in here.log)
+        here.require_clean_replay()
 
     live(scenario)
