@@ -2,8 +2,9 @@
 
 The result is the user's JSON, well formed but not yet fitted to any type: `Signature.complete_input` does that.
 `key=text` is always text, whatever the field's type; where that does not fit, `advised` says how to pass JSON. A `.` in
-a key goes one object deeper; a key that has a `.` in its name needs `--input`. Where a workflow's one parameter is no
-object with fields, its own name is taken as the key: `-p n:=2`.
+a key goes one object deeper; a key that has a `.` in its name needs `--input`. A key that nothing has is an error here,
+which it is not in `--input`. Where a workflow's one parameter is no object with fields, its own name is taken as the
+key: `-p n:=2`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from aion_cli.api.signature import Signature
+from aion_cli.cli.late import late
 from aion_cli.core import payload
 from aion_cli.core.plain import step
 from aion_cli.errors import PayloadError, UsageError
@@ -32,27 +34,38 @@ def complete_input(
 ) -> msgspec.Raw:
     """Return the payload to record for a call that the user typed: read, validated, defaults filled in.
 
-    Raises UsageError like read_input, and PayloadError with the JSON path for what does not fit the signature.
+    Raises UsageError like read_input, and PayloadError with the JSON path for what does not fit the signature, or has
+    no place in it and was given by `-p`.
     """
     given = read_input(document, parameters, stdin=stdin)
+    keys = [tuple(_split(parameter)[0].split(".")) for parameter in parameters]
     try:
+        if keys:
+            late("fields").require_known(signature, keys)
         return signature.complete_input(given)
     except PayloadError as error:
-        by_name = _by_name_of_parameter(signature, given) if parameters else None
+        by_name = _by_name_of_parameter(signature, given, keys) if keys else None
         if by_name is not None:
             return by_name
         raise advised(error, parameters) from None
 
 
-def _by_name_of_parameter(signature: Signature, given: msgspec.Raw | None) -> msgspec.Raw | None:
-    """Read what `-p` gave as the value of the one parameter, if that is what its only key names."""
+def _by_name_of_parameter(
+    signature: Signature, given: msgspec.Raw | None, keys: Sequence[tuple[str, ...]]
+) -> msgspec.Raw | None:
+    """Read what `-p` gave as the value of the one parameter, if that is what its only key names.
+
+    Raises PayloadError for a key that this value has no place for.
+    """
     parts = msgspec.json.decode(given or b"null", type=dict[str, msgspec.Raw] | None)
     if parts is None or signature.parameter_names != tuple(parts) or len(parts) != 1:
         return None
     try:
-        return signature.complete_input(*parts.values())
+        complete = signature.complete_input(*parts.values())
     except PayloadError:
         return None
+    late("fields").require_known(signature, keys, by_name=True)
+    return complete
 
 
 def read_input(document: str | None, parameters: Sequence[str], *, stdin: BinaryIO | None = None) -> msgspec.Raw | None:

@@ -128,7 +128,8 @@ INPUTS = [
     Bad(
         "an unknown parameter",
         ["hello", "-p", "name=Ada", "-p", "tmes:=2"],
-        f"error[payload]: hello has no parameter `tmes` at $.tmes\n  at {HELLO_AT}\n  hint: did you mean `times`?\n",
+        f"error[payload]: hello has no parameter `tmes` at $.tmes\n  at {HELLO_AT}\n"
+        "  hint: did you mean `times`? its parameters are name, times\n",
     ),
     Bad(
         "a text where -p gave one by mistake",
