@@ -57,6 +57,7 @@ async def start_child(
             f"start_child takes a workflow, and got {given.shown(workflow)}",
             hint="pass the function that @workflow has made a workflow, without `.fn`; an activity is awaited",
         )
+    workflow.signature.check()
     future = current().spawn_child(
         workflow.name,
         workflow.signature.encode_call(*args, **kwargs),

@@ -7,6 +7,7 @@ plain function stays reachable as `.fn`.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine
@@ -69,11 +70,14 @@ class ActivityDefinition(Definition[P, R]):
 
     def __init__(self, fn: Callable[P, Any], name: str | None = None, settings: ActivityOptions | None = None) -> None:
         super().__init__(fn, name)
-        self.settings = settings or ActivityOptions()
-        self.recorded_options = self.settings.recorded()
+        self._apply(settings or ActivityOptions())
+        self.is_async = inspect.iscoroutinefunction(fn)
+
+    def _apply(self, settings: ActivityOptions) -> None:
+        self.settings = settings
+        self.recorded_options = settings.recorded()
         if self.recorded_options:
             given.require_size(f"what the activity {self.name} has of options", self.recorded_options, _MOST_OF_OPTIONS)
-        self.is_async = inspect.iscoroutinefunction(fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         run = self._run(args, kwargs, call_site())
@@ -82,6 +86,7 @@ class ActivityDefinition(Definition[P, R]):
 
     async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], called_at: Site) -> R:
         execution = current()
+        self.signature.check()
         recorded_input = self.signature.encode_call(*args, **kwargs)
         return await execution.run_activity(
             self.name, recorded_input, self.recorded_options, self, self.signature.decode_result, called_at
@@ -106,8 +111,9 @@ class ActivityDefinition(Definition[P, R]):
             "at_most_once": at_most_once,
             "process": process,
         }
-        given = {name: value for name, value in changes.items() if value is not None}
-        return ActivityDefinition(self.fn, self.name, replace(self.settings, **given))
+        same = copy.copy(self)  # with its signature, which is not read and checked again for each call
+        same._apply(replace(self.settings, **{name: value for name, value in changes.items() if value is not None}))
+        return same
 
 
 class WorkflowDefinition(Definition[P, R]):
@@ -130,6 +136,7 @@ class WorkflowDefinition(Definition[P, R]):
 
     async def _spawn(self, args: tuple[Any, ...], kwargs: dict[str, Any], called_at: Site) -> R:
         execution = current()
+        self.signature.check()
         recorded_input = self.signature.encode_call(*args, **kwargs)
         return await execution.spawn_child(
             self.name, recorded_input, self, self.signature.decode_result, called_at=called_at

@@ -16,6 +16,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import Parameter
 from typing import Any, NoReturn, cast
 
@@ -41,6 +42,7 @@ class Signature:
         self.where = where
         self._parameters = dict(parameters)
         self._all_by_position = all(parameter.kind in _BY_POSITION for parameter in parameters.values())
+        self._is_checked = False
         self._bindable = inspect.Signature(list(parameters.values()))
 
     @classmethod
@@ -85,10 +87,19 @@ class Signature:
         return Any if hint in (typing.NoReturn, typing.Never) else hint
 
     def check(self) -> None:
-        """Raise PayloadError, naming the place, if values of an annotated type could not be recorded."""
-        for name, type_ in self.types.items():
-            self._located(name, payload.check_type, type_)
-        self._located("return", payload.check_type, self.return_type)
+        """Raise PayloadError, naming the place, for an annotated type of which no value could be recorded.
+
+        Costs next to nothing once it has passed. What cannot be resolved is left to whoever needs it.
+        """
+        if self._is_checked:
+            return
+        try:
+            types = {**self.types, "return": self.return_type}
+        except PayloadError:
+            types = {}
+        for name, type_ in types.items():
+            self._located(name, partial(payload.check_type, partly=True), type_)
+        self._is_checked = True
 
     def require_same_call(self, other: Callable[..., Any]) -> None:
         """Raise TypeError unless another function can be called with what `decode_call` gives."""

@@ -35,8 +35,9 @@ def complete_input(
     """Return the payload to record for a call that the user typed: read, validated, defaults filled in.
 
     Raises UsageError like read_input, and PayloadError with the JSON path for what does not fit the signature, or has
-    no place in it and was given by `-p`.
+    no place in it and was given by `-p`, and for a signature with a type that cannot be recorded.
     """
+    signature.check()
     given = read_input(document, parameters, stdin=stdin)
     keys = [tuple(_split(parameter)[0].split(".")) for parameter in parameters]
     try:

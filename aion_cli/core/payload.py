@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, cast
 
 import msgspec
@@ -119,12 +119,15 @@ def equal(
         return False
 
 
-def check_type(type_: Any) -> None:
-    """Raise PayloadError if values of an annotated type cannot be recorded; path is the place inside the type."""
+def check_type(type_: Any, *, partly: bool = False) -> None:
+    """Raise PayloadError if values of an annotated type cannot be recorded; path is the place inside the type.
+
+    partly: let a type pass of which some values can: a union with one part that can, a field that may be left out.
+    """
     if _is_any(type_):
         return
     _decoder(type_)
-    _check_node(msgspec.inspect.type_info(type_), "$", set())
+    _TypeCheck(partly).visit(msgspec.inspect.type_info(type_), "$")
 
 
 def _is_any(type_: Any) -> bool:
@@ -245,42 +248,67 @@ def _same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def _check_node(node: Any, path: str, seen: set[Any]) -> None:
-    """Walk what msgspec understood of a type, and refuse what values of it could not be recorded."""
+class _TypeCheck:
+    """One walk over what msgspec understood of a type; refuses what values of it could not be recorded."""
+
+    def __init__(self, partly: bool) -> None:
+        self._partly = partly
+        self._seen: set[int] = set()
+
+    def visit(self, node: Any, path: str) -> None:
+        match node:
+            case msgspec.inspect.CustomType(cls=cls):
+                _check_custom(cls, path)
+            case msgspec.inspect.ExtType():
+                _refuse_type("msgspec.msgpack.Ext", path)
+            case msgspec.inspect.DictType(key_type=key, value_type=value):
+                if not _is_text_key(key):
+                    raise PayloadError(
+                        "the keys of a mapping must be text to be recorded as JSON",
+                        path=path,
+                        hint="annotate dict[str, …], or use a list of pairs",
+                    )
+                self.visit(value, f"{path}[*]")
+            case msgspec.inspect.UnionType(types=types):
+                self._union(types, path)
+            case msgspec.inspect.TupleType(item_types=types):
+                for index, part in enumerate(types):
+                    self.visit(part, f"{path}[{index}]")
+            case msgspec.inspect.Metadata(type=inner):
+                self.visit(inner, path)
+            case _:
+                self._parts(node, path)
+
+    def _union(self, types: Sequence[Any], path: str) -> None:
+        refusals: list[PayloadError] = []
+        for part in types:
+            try:
+                self.visit(part, path)
+            except PayloadError as error:
+                refusals.append(error)
+        if refusals and not (self._partly and len(refusals) < len(types)):
+            raise refusals[0]
+
+    def _parts(self, node: Any, path: str) -> None:
+        if (item := getattr(node, "item_type", None)) is not None:
+            self.visit(item, f"{path}[*]")
+        fields = getattr(node, "fields", None)
+        if fields is None or id(node) in self._seen:
+            return
+        self._seen.add(id(node))
+        for field in fields:
+            if field.required or not (self._partly and _may_leave_out(node)):
+                self.visit(field.type, path + step(field.encode_name))
+
+
+def _may_leave_out(node: Any) -> bool:
     match node:
-        case msgspec.inspect.CustomType(cls=cls):
-            _check_custom(cls, path)
-        case msgspec.inspect.ExtType():
-            _refuse_type("msgspec.msgpack.Ext", path)
-        case msgspec.inspect.DictType(key_type=key, value_type=value):
-            if not _is_text_key(key):
-                raise PayloadError(
-                    "the keys of a mapping must be text to be recorded as JSON",
-                    path=path,
-                    hint="annotate dict[str, …], or use a list of pairs",
-                )
-            _check_node(value, f"{path}[*]", seen)
-        case msgspec.inspect.UnionType(types=types):
-            for part in types:
-                _check_node(part, path, seen)
-        case msgspec.inspect.TupleType(item_types=types):
-            for index, part in enumerate(types):
-                _check_node(part, f"{path}[{index}]", seen)
-        case msgspec.inspect.Metadata(type=inner):
-            _check_node(inner, path, seen)
+        case msgspec.inspect.TypedDictType():
+            return True
+        case msgspec.inspect.StructType(cls=cls):
+            return cls.__struct_config__.omit_defaults
         case _:
-            _check_parts(node, path, seen)
-
-
-def _check_parts(node: Any, path: str, seen: set[Any]) -> None:
-    if (item := getattr(node, "item_type", None)) is not None:
-        _check_node(item, f"{path}[*]", seen)
-    fields = getattr(node, "fields", None)
-    if fields is None or id(node) in seen:
-        return
-    seen.add(id(node))
-    for field in fields:
-        _check_node(field.type, path + step(field.encode_name), seen)
+            return False
 
 
 def _is_text_key(key: Any) -> bool:

@@ -134,6 +134,7 @@ class _Rehearsal:
         self._raised: BaseException | None = None
         self._updates: set[str] = set()
         self._world = World(loop, fakes_by_name(activities), paths=SourcePaths(str(Path.cwd())))
+        workflow.signature.check()
         self._world.start(self._keeping_what_it_raises(), _RUN, workflow.signature.encode_call(*args))
         for micros, event in script.messages(workflow):
             self._world.send_at(START + micros, _RUN, event)

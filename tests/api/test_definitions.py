@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
-from aion_cli import RetryPolicy, activity, workflow
+from aion_cli import RetryPolicy, activity, start_child, workflow
 from aion_cli.api.definitions import ActivityDefinition, WorkflowDefinition
 from aion_cli.core import commands as cmd
 from aion_cli.errors import AionError, ContinueAsNew, PayloadError, UsageError
@@ -230,3 +232,43 @@ def test_a_recorded_input_is_read_with_todays_types() -> None:
     assert charge.reencode_input(raw({"sku": "A1"})) == raw({"sku": "A1", "cents": 5})
     with pytest.raises(PayloadError):
         charge.reencode_input(raw({"sku": 1}))
+
+
+@activity
+async def impedance(ohms: float) -> complex:
+    return complex(ohms)
+
+
+@workflow
+async def circuit() -> complex:
+    return 1j
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: impedance(5),
+        lambda: impedance.options(timeout=5)(5),
+        lambda: circuit(),
+        lambda: start_child(circuit),
+    ],
+    ids=["activity", "options", "workflow", "start_child"],
+)
+def test_a_result_that_can_never_be_recorded_is_refused_before_anything_is_asked_for(ask: Callable[[], Any]) -> None:
+    @workflow
+    async def order() -> str:
+        try:
+            await ask()
+        except PayloadError as error:
+            return f"{error.message} at {error.where[0]}"
+        return "asked for"
+
+    (end,) = first_commands(order)
+    assert isinstance(end, cmd.CompleteWorkflow) and isinstance(end.outcome, cmd.Completed)
+    said = msgspec.json.decode(end.outcome.result)
+    assert said.startswith("values of type `complex` cannot be recorded as JSON at ")
+    assert said.partition(" at ")[2].startswith(__file__)
+
+
+def test_options_of_one_call_share_the_signature_which_is_checked_once() -> None:
+    assert charge.options(timeout=5).signature is charge.signature

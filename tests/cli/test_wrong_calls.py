@@ -61,3 +61,21 @@ def test_a_log_line_that_cannot_be_formatted_changes_nothing_about_the_run_or_it
     shown = project.aion("replay", "histories/o1.jsonl", "--show-replay-output")
     assert shown.code == 0
     assert said in shown.stderr
+
+
+@pytest.mark.parametrize("command", [["run", "order"], ["signal", "o1", "go", "1", "--start", "order"]])
+def test_a_workflow_whose_result_can_never_be_recorded_is_refused_before_the_run_is_there(
+    project: Project, command: list[str]
+) -> None:
+    project.write("""
+        go = Signal("go", int)
+
+        @workflow
+        async def order() -> list[complex]:
+            return [1j]
+    """)
+    done = project.here(*command, "--id", "o1") if command[0] == "run" else project.here(*command)
+    assert done.code == 2
+    assert "values of type `complex` cannot be recorded as JSON" in done.stderr
+    assert "result of order" in done.stderr
+    assert not project.history("o1").exists()

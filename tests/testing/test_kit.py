@@ -470,3 +470,12 @@ async def guarded() -> list[int]:
 def test_a_message_before_the_start_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="5 s before the start"):
         run_workflow(counter, 1, cancel_after=-5)
+
+
+def test_a_workflow_whose_result_can_never_be_recorded_is_refused_before_it_runs() -> None:
+    @workflow
+    async def circuit() -> complex:
+        raise AssertionError("it has run")
+
+    with pytest.raises(PayloadError, match="complex"):
+        run_workflow(circuit)
