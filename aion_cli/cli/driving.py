@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from aion_cli.cli import output
+from aion_cli.cli.descriptors import allow_many_open_files
 from aion_cli.cli.durations import format_duration
 from aion_cli.cli.leaving import departure
 from aion_cli.cli.output import ExitCode
@@ -59,6 +60,7 @@ def drive(
     grace_s: how long what is in flight may take after a first signal. last_words: said, from any thread, if the process
     has to end although main has not. max_wait_s: stop without a signal after that time.
     """
+    allow_many_open_files()
     loop = asyncio.new_event_loop()
     if max_wait_s is not None:
         loop.call_later(max_wait_s, stoppable.suspend, SuspendReason.MAX_WAIT)

@@ -35,6 +35,7 @@ _HINTS = {
     errno.EROFS: "that place is read-only; choose another with --histories",
     errno.EACCES: "check who owns that file and its directory",
     errno.EPERM: "check who owns that file and its directory",
+    errno.EMFILE: "raise the limit (ulimit -n), then run it again: each open run takes three files, its children too",
     errno.EIO: "the disk reports an error; check it before going on",
 }
 
