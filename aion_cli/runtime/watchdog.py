@@ -50,25 +50,29 @@ class Watchdog:
         self._notice = notice
         self._limit_s = limit_s
         self._thread_id = threading.get_ident()
-        self._over = threading.Event()
+        self._step, self._since = execution.steps, time.monotonic()
+        self._warned = False
+
+    @property
+    def every_s(self) -> float:
+        """How often to look."""
+        return self._limit_s / 4
 
     def __enter__(self) -> Watchdog:
         if self._limit_s > 0:
-            threading.Thread(target=self._watch, name="aion-watchdog", daemon=True).start()
+            _rounds.begin(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        _rounds.end(self)
 
-    def _watch(self) -> None:
-        step, since = self._execution.steps, time.monotonic()
-        warned = False
-        while not self._over.wait(self._limit_s / 4):
-            if self._execution.steps != step or not self._execution.is_stepping:
-                step, since, warned = self._execution.steps, time.monotonic(), False
-            elif not warned and time.monotonic() - since >= self._limit_s:
-                warned = True
-                self._notice(self._warning(time.monotonic() - since))
+    def look(self) -> None:
+        """Warn if the step that is being made takes too long, once for each."""
+        if self._execution.steps != self._step or not self._execution.is_stepping:
+            self._step, self._since, self._warned = self._execution.steps, time.monotonic(), False
+        elif not self._warned and time.monotonic() - self._since >= self._limit_s:
+            self._warned = True
+            self._notice(self._warning(time.monotonic() - self._since))
 
     def _warning(self, seconds: float) -> str:
         frame = sys._current_frames().get(self._thread_id)  # pyright: ignore[reportPrivateUsage]  # the documented way to another thread's stack
@@ -77,3 +81,47 @@ class Watchdog:
             f"{self._execution.started.workflow_id}: workflow code has been busy for {seconds:.1f} s at {place}; "
             "meanwhile nothing else of the run moves: do it in an @activity"
         )
+
+
+class _Rounds:
+    """Looks at every watchdog that is entered, on one thread for all of them: a process may have thousands of runs."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._entered: set[Watchdog] = set()
+        self._every_s = 0.0
+        self._thread: threading.Thread | None = None
+
+    def begin(self, watchdog: Watchdog) -> None:
+        """Look at a watchdog from now on."""
+        with self._changed:
+            self._entered.add(watchdog)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._walk, name="aion-watchdog", daemon=True)
+                self._thread.start()
+            elif watchdog.every_s < self._every_s:
+                self._changed.notify()
+
+    def end(self, watchdog: Watchdog) -> None:
+        """Look at a watchdog no more; the thread ends with the last one."""
+        with self._changed:
+            self._entered.discard(watchdog)
+            if not self._entered:
+                self._changed.notify()
+
+    def _walk(self) -> None:
+        while entered := self._next_round():
+            for watchdog in entered:
+                watchdog.look()
+
+    def _next_round(self) -> list[Watchdog]:
+        with self._changed:
+            if self._entered:
+                self._every_s = min(watchdog.every_s for watchdog in self._entered)
+                self._changed.wait(self._every_s)
+            if not self._entered:
+                self._thread = None
+            return list(self._entered)
+
+
+_rounds = _Rounds()
