@@ -45,7 +45,7 @@ def failure_of(
     kind: what to record instead of what the exception's class says. mask: hides secrets in text before it is cut, since
     what is left of half a secret would not be found.
     """
-    return _fitting(_failure(error, paths, kind, mask or _unmasked, depth=0), _MOST_BYTES)
+    return _fitting(_failure(error, paths, kind, mask or _unmasked, ()), _MOST_BYTES)
 
 
 def _unmasked(text: str) -> str:
@@ -83,10 +83,16 @@ def _size_of(part: object) -> int:
     return len(msgspec.json.encode(part))
 
 
-def _failure(error: BaseException, paths: SourcePaths, kind: ErrorKind | None, mask: Mask, depth: int) -> Failure:
+def _failure(
+    error: BaseException, paths: SourcePaths, kind: ErrorKind | None, mask: Mask, caused: tuple[BaseException, ...]
+) -> Failure:
+    """caused: what this error is the cause of, and so on; a cause that is among it has been told."""
     cause = error.__cause__
     if cause is None and not error.__suppress_context__:
         cause = error.__context__
+    caused = (*caused, error)
+    if len(caused) > _LONGEST_CHAIN or any(cause is each for each in caused):
+        cause = None
     return Failure(
         kind=kind or _kind_of(error),
         type=_name_of(error),
@@ -94,7 +100,7 @@ def _failure(error: BaseException, paths: SourcePaths, kind: ErrorKind | None, m
         details=_details_of(error),
         traceback=clean(mask(_frames_of(error, paths))),
         notes=_notes_of(error, paths, mask),
-        cause=_failure(cause, paths, None, mask, depth + 1) if cause is not None and depth < _LONGEST_CHAIN else None,
+        cause=None if cause is None else _failure(cause, paths, None, mask, caused),
     )
 
 

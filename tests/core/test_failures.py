@@ -124,6 +124,17 @@ def test_what_was_being_handled_counts_as_cause_unless_suppressed() -> None:
         assert (failure_of(caught.value, PATHS).cause is None) is suppress
 
 
+def test_errors_that_are_the_causes_of_each_other_are_recorded_once_each() -> None:
+    first, second, third = ValueError("first"), ValueError("second"), ValueError("third")
+    first.__cause__, second.__cause__, third.__context__ = second, third, second
+    told: list[str] = []
+    link = failure_of(first, PATHS)
+    while link is not None:
+        told.append(link.message)
+        link = link.cause
+    assert told == ["first", "second", "third"]
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
