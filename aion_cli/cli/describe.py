@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import msgspec
 
@@ -12,6 +12,9 @@ from aion_cli.core import correlation as key
 from aion_cli.core import events as ev
 from aion_cli.core.clock import parse_instant
 from aion_cli.core.status import Waiting, WaitKind
+
+EVENT_WIDTH = max(len(kind.__name__) for kind in get_args(ev.AnyEvent))
+"""Of the longest name of an event."""
 
 
 class EventWords:

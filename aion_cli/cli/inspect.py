@@ -26,6 +26,7 @@ _GREEN = "\x1b[32m"
 _YELLOW = "\x1b[33m"
 _CYAN = "\x1b[36m"
 _DIM = "\x1b[2m"
+_LAST_COLUMN_IN_A_PIPE = 160
 _DIVERGED = "diverged from its code"
 
 _STATUS_PAINT: dict[RunStatus, str] = {
@@ -156,7 +157,7 @@ def _print_runs(settings: Settings, listing: Listing, *, narrowed: bool) -> None
             fitting("workflow", [row[1] for row in rows]),
             fitting("status", [row[2] for row in rows]),
             fitting("for", [row[3] for row in rows], right=True),
-            Column("waits for, or ended with"),
+            Column("waits for, or ended with", most=_LAST_COLUMN_IN_A_PIPE),
         ],
         width=output.stdout_width(),
         color=output.stdout_takes_color(settings),

@@ -279,7 +279,7 @@ def stdout_takes_color(settings: Settings) -> bool:
 
 
 def stdout_width() -> int | None:
-    """Return the width of the terminal that results go to; None elsewhere, where nothing is cut."""
+    """Return the width of the terminal that results go to; None elsewhere."""
     if not stdout_is_terminal():
         return None
     return shutil.get_terminal_size().columns

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from aion_cli.cli import output
-from aion_cli.cli.describe import EventWords
+from aion_cli.cli.describe import EVENT_WIDTH, EventWords
 from aion_cli.cli.output import ExitCode
 from aion_cli.cli.requests import ShowRequest
 from aion_cli.cli.settings import OutputMode, Settings
@@ -37,7 +37,7 @@ _EVENT_PAINT: dict[type[ev.Event], str] = {
     ev.ActivityHeartbeat: _DIM,
 }
 _CHUNK = 1 << 20
-_SHOW_COLUMNS = (Column("seq", 4, right=True), Column("time (UTC)", 18), Column("event", 22), Column("what"))
+_SHOW_COLUMNS = (Column("seq", 4, right=True), Column("time (UTC)", 18), Column("event", EVENT_WIDTH), Column("what"))
 
 
 def show_command(settings: Settings, request: ShowRequest) -> int:

@@ -1,7 +1,7 @@
 """`aion replay --step`: every event as it is passed, with the command that it was matched with.
 
-    seq  event                   asked by          at                        what
-      2  ActivityScheduled       RunActivity       workflows/order.py:41     charge (0)  {"sku":"A1"}
+    seq  event                    asked by          at                        what
+      2  ActivityScheduled        RunActivity       workflows/order.py:41     charge (0)  {"sku":"A1"}
 
 What history does not hold any more comes last: commands that a live run would cross with, and signals it waits for.
 """
@@ -14,13 +14,19 @@ from typing import Any
 import msgspec
 
 from aion_cli.cli.audit import Standing
-from aion_cli.cli.describe import EventWords
+from aion_cli.cli.describe import EVENT_WIDTH, EventWords
 from aion_cli.cli.table import Cell, Column, Table
 from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
 from aion_cli.core.resolver import requested_step
 
-_COLUMNS = (Column("seq", 4, right=True), Column("event", 22), Column("asked by", 16), Column("at", 24), Column("what"))
+_COLUMNS = (
+    Column("seq", 4, right=True),
+    Column("event", EVENT_WIDTH),
+    Column("asked by", 16),
+    Column("at", 24),
+    Column("what"),
+)
 _DIM = "\x1b[2m"
 _YELLOW = "\x1b[33m"
 

@@ -1,7 +1,8 @@
 """Tables of text, a row at a time, so that a long history appears while it is read.
 
 Columns have their width from the start. On a terminal the last column is cut to what room is left, or goes to a line of
-its own where there is hardly any; in a pipe nothing is cut. All cells pass through `terminal.visible` here.
+its own where there is hardly any; in a pipe it is cut only to the most that it may have. All cells pass through
+`terminal.visible` here.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ _RESET = "\x1b[0m"
 
 
 class Column(NamedTuple):
-    """width: least width in terminal columns; a longer cell takes what it needs. right: aligned to the right."""
+    """width: least width in terminal columns; a longer cell takes what it needs. right: aligned to the right.
+
+    most: to how many columns the last one is cut where no terminal says how much room there is; None: not at all.
+    """
 
     title: str
     width: int = 0
     right: bool = False
+    most: int | None = None
 
 
 class Cell(NamedTuple):
@@ -36,7 +41,7 @@ class Cell(NamedTuple):
 class Table:
     """Lays out one line for each row.
 
-    width: of the terminal; None where nothing is to be cut. color: whether paint is used.
+    width: of the terminal; None elsewhere. color: whether paint is used.
     """
 
     def __init__(self, columns: Sequence[Column], *, width: int | None, color: bool) -> None:
@@ -67,6 +72,8 @@ class Table:
                 for cell, column in zip(firsts, self._columns[:-1], strict=True)
             )
             last = Cell(shortened(last.text, max(_LEAST_ROOM // 2, self._width - taken)), last.paint)
+        elif (most := self._columns[-1].most) is not None:
+            last = Cell(shortened(last.text, most), last.paint)
         return f"{line}{GAP}{self._painted(last.text, last)}"
 
     def _padded(self, cell: Cell, column: Column) -> str:

@@ -91,7 +91,7 @@ def test_list_shows_status_and_what_each_run_waits_for(project: Path) -> None:
     assert header.split()[:4] == ["run", "workflow", "status", "for"]
     assert re.fullmatch(r"busy +order_saga +running +\S.* +activity charge", busy)
     assert re.fullmatch(r'done +order_saga +completed +\S.* +"žluť"', finished)
-    assert re.fullmatch(r"idle +order_saga +waiting +\S.* +timer in \d+d \d+h", idle)
+    assert re.fullmatch(r"idle +order_saga +waiting +\S.* +timer in \d+d( \d+h)?", idle)
 
 
 def test_list_as_json_is_one_array(project: Path) -> None:
@@ -163,11 +163,11 @@ def test_show_names_every_event_in_order(project: Path) -> None:
     done = aion("show", "done", cwd=project)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        " seq  time (UTC)          event                   what",
-        '   1  03-01 09:30:01.000  WorkflowStarted         order_saga  {"sku":"A1"}',
-        '   2  03-01 09:30:02.000  ActivityScheduled       charge (0)  {"sku":"A1"}',
-        '   3  03-01 09:30:03.000  ActivityCompleted       charge (0)  "r1"',
-        '   4  03-01 09:30:04.000  WorkflowCompleted       "žluť"',
+        " seq  time (UTC)          event                    what",
+        '   1  03-01 09:30:01.000  WorkflowStarted          order_saga  {"sku":"A1"}',
+        '   2  03-01 09:30:02.000  ActivityScheduled        charge (0)  {"sku":"A1"}',
+        '   3  03-01 09:30:03.000  ActivityCompleted        charge (0)  "r1"',
+        '   4  03-01 09:30:04.000  WorkflowCompleted        "žluť"',
     ]
 
 
@@ -227,9 +227,28 @@ def test_a_table_on_a_terminal_cuts_only_its_last_column() -> None:
     assert table.row(["a-very-long-order-id", "x" * 60]) == "a-very-long-order-id  " + "x" * 17 + "…"
 
 
-def test_a_table_in_a_pipe_cuts_nothing() -> None:
+def test_a_table_in_a_pipe_cuts_its_last_column_only_to_the_most_that_it_may_have() -> None:
     table = Table([Column("run", 5), Column("what")], width=None, color=False)
     assert table.row(["order", "x" * 600]) == "order  " + "x" * 600
+    table = Table([Column("run", 5), Column("what", most=100)], width=None, color=False)
+    assert table.row(["order", "x" * 600]) == "order  " + "x" * 99 + "…"
+
+
+def test_a_long_result_is_cut_in_a_list_in_a_pipe_too_and_whole_for_scripts(tmp_path: Path) -> None:
+    (tmp_path / "histories").mkdir()
+    write(tmp_path / "histories", "long", started("long"), ev.WorkflowCompleted(result=raw("x" * 5000)))
+    (_, row) = aion("list", cwd=tmp_path).stdout.splitlines()
+    assert row.endswith("xxx…")
+    assert len(row) < 250
+    assert len(aion("result", "long", cwd=tmp_path).stdout) > 5000
+
+
+def test_the_columns_of_show_line_up_under_the_longest_names_of_events(tmp_path: Path) -> None:
+    (tmp_path / "histories").mkdir()
+    events = [ev.WorkflowCancelRequested(request_id="k", reason="enough"), ev.WorkflowCancelled(reason="enough")]
+    write(tmp_path / "histories", "c", started("c"), *events)
+    _, _, *rows = aion("show", "c", cwd=tmp_path).stdout.splitlines()
+    assert len({row.index("enough") for row in rows}) == 1
 
 
 def test_a_table_on_a_narrow_terminal_gives_the_last_column_a_line_of_its_own() -> None:
