@@ -14,12 +14,14 @@ Left = list[Any]
 """The messages that one history leaves to the next, in order."""
 
 
-def left_over(history: Sequence[Any], taken: Counter[str]) -> Left:
+def left_over(history: Sequence[Any], taken: Counter[str], ended_at: int) -> Left:
     """Return the signals that the code did not take, the updates it did not answer, and the pause that still holds.
 
-    taken: how many signals of each name the code was handed.
+    And the first request to cancel, if it came when the code had ended. taken: how many signals of each name the code
+    was handed. ended_at: seq of the event that made it end.
     """
     to_skip = Counter(taken)
+    was_told = False
     found: dict[Any, Any] = {}
     for event in history:
         match event:
@@ -31,6 +33,10 @@ def left_over(history: Sequence[Any], taken: Counter[str]) -> Left:
                 found["update", event.update_id] = event
             case ev.UpdateCompleted() | ev.UpdateFailed():
                 del found["update", event.update_id]
+            case ev.WorkflowCancelRequested() if not was_told:
+                was_told = True
+                if event.seq > ended_at:
+                    found["cancel"] = event
             case ev.WorkflowPaused():
                 found["pause"] = event
             case ev.WorkflowResumed():
@@ -68,6 +74,8 @@ def _content(event: Any) -> Any:
             return "signal", event.signal_id, event.name, bytes(event.payload)
         case ev.UpdateRequested():
             return "update", event.update_id, event.name, bytes(event.args)
+        case ev.WorkflowCancelRequested():
+            return "cancel", event.request_id
         case _:
             return type(event).__name__
 

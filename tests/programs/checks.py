@@ -46,7 +46,7 @@ def _check_history(world: World, history: Sequence[Any], *, uncut: bool) -> Left
     check_shape(history)
     program: Any = world.place.code[history[0].workflow_type]
     check_clean(history, program)
-    left = left_over(history, program.latest.taken)
+    left = left_over(history, program.latest.taken, program.latest.ended_at)
     if uncut:
         check_batches(history, program)
     return left

@@ -35,8 +35,8 @@ class PlainChain:
     def take(self, event: ev.Event) -> None:
         """Take a message.
 
-        A request to cancel that comes just when the code has ended to continue as new is for the run that ends, which
-        does nothing with it, and is not carried over.
+        A request to cancel that comes just when the code has ended to continue as new is carried over, unless it is a
+        further one: then it may be for the run that ends, and change nothing.
         """
         is_late = self._continued_at == self._world.loop.micros and isinstance(event, ev.WorkflowCancelRequested)
         if not is_late or self._world.comes_first():
@@ -48,7 +48,7 @@ class PlainChain:
 
     def go_on(self, before: PlainRun, path: str) -> None:
         """Continue as a new run, which takes over what the one before has not consumed."""
-        self._continued_at = self._world.loop.micros
+        self._continued_at = self._world.loop.micros if before.cancel_requested else -1
         self._begin(path)
         for event in before.left_over():
             self._world.next(self._hand_over, event)

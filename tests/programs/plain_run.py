@@ -67,7 +67,7 @@ class Awaited(asyncio.Future[Any]):
 class PlainRun(RunState):
     """One run on asyncio. Implements Ops.
 
-    carried: messages that the run before it left over. tasks: that its code has made.
+    cancel_requested: whether it was told to cancel. tasks: that its code has made.
     """
 
     main: asyncio.Task[Any]
@@ -89,7 +89,7 @@ class PlainRun(RunState):
         self._unanswered: dict[str, tuple[int, ev.UpdateRequested]] = {}
         self._offered: nodes.Node | None = None
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._cancel_requested = False
+        self.cancel_requested = False
         self._closed = False
 
     def begin(self, body: nodes.Node) -> None:
@@ -111,8 +111,8 @@ class PlainRun(RunState):
                     self._begin_update(event, self._offered)
             case ev.WorkflowTerminated():
                 self.end(("WorkflowTerminated", None))
-            case _ if not self._cancel_requested:
-                self._cancel_requested = True
+            case _ if not self.cancel_requested:
+                self.cancel_requested = True
                 self.main.cancel()
             case _:
                 pass
@@ -134,7 +134,7 @@ class PlainRun(RunState):
             return
         if main.cancelled():
             self.error = asyncio.CancelledError()
-            self.end(("WorkflowCancelled", None) if self._cancel_requested else ("failed", "CancelledError"))
+            self.end(("WorkflowCancelled", None) if self.cancel_requested else ("failed", "CancelledError"))
         elif (error := main.exception()) is None:
             self.end(("completed", without_derived(main.result())))
         elif isinstance(error, ContinueAsNew):

@@ -25,6 +25,7 @@ from aion_cli import (
 )
 from aion_cli.api.definitions import ActivityDefinition, WorkflowDefinition
 from aion_cli.core import payload
+from aion_cli.core.execution import current
 from tests.programs import nodes
 from tests.programs.interpreter import MAIN, RunState, bump, refuse_negative, run
 
@@ -73,7 +74,14 @@ class Workflow(WorkflowDefinition[[str], Any]):
     def start(self, input: msgspec.Raw) -> Coroutine[Any, Any, Any]:
         path = payload.decode(input, str)
         self.latest = AionOps(path, self.tied)
-        return run(nodes.body_at(self.body, path), self.latest)
+        return _run_to_its_end(nodes.body_at(self.body, path), self.latest)
+
+
+async def _run_to_its_end(body: nodes.Node, ops: AionOps) -> Any:
+    try:
+        return await run(body, ops)
+    finally:
+        ops.ended_at = current().last_seq
 
 
 @workflow
@@ -93,11 +101,15 @@ def as_workflow(body: nodes.Node, tied: bool, name: str = MAIN) -> Workflow:
 
 
 class AionOps(RunState):
-    """The world as aion offers it to workflow code. taken: how many signals the code was handed, by name."""
+    """The world as aion offers it to workflow code.
+
+    taken: how many signals the code was handed, by name. ended_at: seq of the event that made the code end.
+    """
 
     def __init__(self, path: str, tied: bool) -> None:
         super().__init__(path, tied)
         self.taken: Counter[str] = Counter()
+        self.ended_at = 0
         self._children = 0
 
     async def act(self, kind: str, arg: int) -> Any:
