@@ -153,7 +153,10 @@ class WorkflowDefinition(Definition[P, R]):
 
     def continued(self, request: ContinueAsNew) -> Continued:
         """Encode the input of the next run. Raises PayloadError or TypeError if it does not fit the parameters."""
-        return Continued(self.signature.encode_call(*request.args_for_next, **request.kwargs_for_next))
+        try:
+            return Continued(self.signature.encode_call(*request.args_for_next, **request.kwargs_for_next))
+        except TypeError as error:
+            raise TypeError(f"ContinueAsNew(…) does not fit workflow {self.name}: {error}") from None
 
 
 @overload

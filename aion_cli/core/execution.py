@@ -33,7 +33,7 @@ from aion_cli.core.patches import HistoryAhead, Patches
 from aion_cli.core.pending import Decoder, OpenCommands
 from aion_cli.core.signals import SignalBuffers
 from aion_cli.core.source import Site, SourcePaths
-from aion_cli.errors import AionError, ContinueAsNew, PayloadError
+from aion_cli.errors import AionError, ContinueAsNew
 
 Unconsumed = ev.SignalReceived | ev.UpdateRequested | ev.WorkflowPaused | ev.WorkflowCancelRequested
 
@@ -159,8 +159,9 @@ class Execution:
         except ContinueAsNew as request:
             try:
                 return self._program.continued(request)
-            except (PayloadError, TypeError) as error:
-                return self._failed(error)
+            except Exception as error:  # noqa: BLE001 - a value's own code may raise anything while it is encoded
+                error.__suppress_context__ = True  # the request is no cause of it, but where it is
+                return self._failed(error.with_traceback(request.__traceback__))
         except BaseException as error:  # noqa: BLE001 - whatever the author's code raised is the run's outcome
             return self._failed(error)
 

@@ -7,7 +7,7 @@ exception with a custom constructor, or of a class that is gone by the time of t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -19,6 +19,7 @@ from aion_cli.errors import (
     ActivityError,
     ActivityInterrupted,
     ActivityTimeout,
+    AionError,
     ChildError,
     NonRetryable,
     PayloadError,
@@ -32,6 +33,10 @@ _LONGEST_CHAIN = 8
 _LONGEST_MESSAGE = 8_192
 _MOST_DETAILS = 16_384
 _MOST_NOTES = 16
+_MOST_MEMBERS = 16
+_DEEPEST_GROUP = 5
+_LONGEST_MEMBER = 200
+_MOST_FRAMES = 8
 _MOST_BYTES = 256 << 10
 """JSON of a failure with all its causes. Masking may make three bytes of one, and a line has to hold that."""
 _TIMEOUTS = frozenset({ErrorKind.TIMEOUT, ErrorKind.TOTAL_TIMEOUT, ErrorKind.HEARTBEAT_TIMEOUT})
@@ -98,7 +103,7 @@ def _failure(
         type=_name_of(error),
         message=_text_of(error, mask),
         details=_details_of(error),
-        traceback=clean(mask(_frames_of(error, paths))),
+        traceback=clean(mask(_frames_of(error, paths, mask))),
         notes=_notes_of(error, paths, mask),
         cause=None if cause is None else _failure(cause, paths, None, mask, caused),
     )
@@ -111,15 +116,20 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _text_of(error: BaseException, mask: Mask) -> str:
+def _text_of(error: BaseException, mask: Mask, depth: int = 0) -> str:
     text = _text(error.message if isinstance(error, WorkflowFailure) else error)
-    if isinstance(error, BaseExceptionGroup):
-        members = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        parts = "; ".join(f"{_name_of(part)}: {_text_of(part, mask)}" for part in members)
-        text = f"{text}: {parts}"
+    if members := _members_of(error, depth):
+        text = f"{text}: " + "; ".join(f"{_name_of(part)}: {_text_of(part, mask, depth + 1)}" for part in members)
     if isinstance(error, PayloadError) and error.path != "$":
         text = f"{text} at {_text(error.path)}"
     return clean(mask(text))
+
+
+def _members_of(error: BaseException, depth: int) -> Sequence[BaseException]:
+    """Return the first members of an exception group that is not too deep in others; none of anything else."""
+    if not isinstance(error, BaseExceptionGroup) or depth == _DEEPEST_GROUP:
+        return ()
+    return cast("BaseExceptionGroup[BaseException]", error).exceptions[:_MOST_MEMBERS]
 
 
 def _text(value: object) -> str:
@@ -139,19 +149,34 @@ def _attribute(error: BaseException, name: str) -> Any:
 
 
 def _notes_of(error: BaseException, paths: SourcePaths, mask: Mask) -> list[str]:
-    """Return an exception's notes; of a value that does not fit, also whose it is."""
+    """Return an exception's notes; of a value that does not fit, also whose it is; what aion advises."""
     found = _attribute(error, "__notes__")
     notes: list[object] = [*cast("list[object]", found)] if isinstance(found, list) else []
     if isinstance(error, PayloadError):
         notes += [paths.shorten(_text(place)) for place in error.where]
+    if isinstance(error, AionError) and error.hint:
+        notes.append(f"hint: {_text(error.hint)}")
     return [clean(mask(_text(note))) for note in notes[:_MOST_NOTES]]
 
 
-def _frames_of(error: BaseException, paths: SourcePaths) -> str:
-    """Return the author's frames; those of an activity come below those of the code that awaited it."""
+def _frames_of(error: BaseException, paths: SourcePaths, mask: Mask) -> str:
+    """Return the author's frames; those of an activity come below those of the code that awaited it, then members."""
     own = paths.traceback(error)
     origin = error.origin if isinstance(error, WorkflowFailure) else ""
-    return "\n".join(filter(None, [own, origin]))
+    return "\n".join([*filter(None, [own, origin]), *_member_lines(error, paths, mask, 0)])
+
+
+def _member_lines(error: BaseException, paths: SourcePaths, mask: Mask, depth: int) -> Iterator[str]:
+    """Yield the members of an exception group: what each was, and the author's frames below it, a step to the right."""
+    for number, part in enumerate(_members_of(error, depth), start=1):
+        # Masked before it is cut: what is left of half a secret would not be found.
+        said = _text_of(part, mask, _DEEPEST_GROUP)
+        brief = said if len(said) <= _LONGEST_MEMBER else f"{said[:_LONGEST_MEMBER]}…"
+        yield f"  {number}. {_name_of(part)}: {' '.join(brief.split())}"
+        origin = part.origin if isinstance(part, WorkflowFailure) else ""
+        for text in (paths.traceback(part), _text(origin)):
+            yield from (f"  {line}" for line in text.splitlines()[-_MOST_FRAMES:])
+        yield from (f"  {line}" for line in _member_lines(part, paths, mask, depth + 1))
 
 
 def _name_of(error: BaseException) -> str:

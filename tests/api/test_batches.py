@@ -65,3 +65,10 @@ def test_a_limit_below_one_fails_the_run() -> None:
     (end,) = replayed(batch, history(begun([1], 0))).unmatched
     assert isinstance(end, cmd.CompleteWorkflow)
     assert isinstance(end.outcome, cmd.Failed)
+
+
+def test_the_failure_of_an_item_says_which_one_it_is() -> None:
+    events = history(begun([1, 2, 3], 2), scheduled(0, "double", 1), scheduled(1, "double", 2), failed(1))
+    (end,) = (c for c in replayed(batch, events).unmatched if isinstance(c, cmd.CompleteWorkflow))
+    assert isinstance(end.outcome, cmd.Failed)
+    assert end.outcome.error.notes == ["it was raised for items[1] of 3 in map_activities"]

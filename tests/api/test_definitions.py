@@ -272,3 +272,29 @@ def test_a_result_that_can_never_be_recorded_is_refused_before_anything_is_asked
 
 def test_options_of_one_call_share_the_signature_which_is_checked_once() -> None:
     assert charge.options(timeout=5).signature is charge.signature
+
+
+@pytest.mark.parametrize(
+    ("request_", "type_", "said"),
+    [
+        (ContinueAsNew(1), "TypeError", "ContinueAsNew(…) does not fit workflow transfer: "),
+        (ContinueAsNew(1, object()), "PayloadError", "`object` cannot be recorded"),
+    ],
+    ids=["TypeError", "PayloadError"],
+)
+def test_a_next_run_that_cannot_be_had_is_told_with_the_line_that_asked_for_it(
+    request_: ContinueAsNew, type_: str, said: str
+) -> None:
+    @workflow
+    async def transfer(cents: int, to: str) -> None:
+        await asyncio.sleep(0)
+        raise request_
+
+    (end,) = first_commands(transfer, {"cents": 1, "to": "x"})
+    assert isinstance(end, cmd.CompleteWorkflow) and isinstance(end.outcome, cmd.Failed)
+    error, line = end.outcome.error, transfer.line + 3
+    assert error.type == type_
+    assert error.message.startswith(said)
+    assert f'File "{__file__}", line {line}, in ' in error.traceback
+    assert end.source == f"{__file__}:{line}"
+    assert error.cause is None

@@ -22,6 +22,7 @@ from aion_cli.errors import (
     ChildError,
     NonRetryable,
     PayloadError,
+    UsageError,
     WorkflowFailure,
 )
 from tests.builders import at, line_of
@@ -285,3 +286,53 @@ def test_notes_and_causes_that_no_line_could_hold_are_left_out() -> None:
     assert len(msgspec.json.encode(failure)) <= 256 << 10
     assert failure.message.startswith("11 ")
     assert failure.cause is not None and failure.cause.message.startswith("10 ")
+
+
+def raised_in(group: Callable[[], None]) -> Exception:
+    with pytest.raises(Exception) as caught:
+        group()
+    return caught.value
+
+
+def test_a_group_shows_what_each_member_was_and_where_it_was_raised() -> None:
+    def refuse(text: str) -> None:
+        raise ValueError(text)
+
+    activity = ActivityError("declined", type="Declined")
+    activity.origin = IN_CHARGE
+
+    def both() -> None:
+        inner = ExceptionGroup("inner", [raised_in(lambda: refuse("line one\nline two"))])
+        raise ExceptionGroup("outer", [activity, inner])
+
+    lines = failure_of(raised_in(both), PATHS).traceback.splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("  1."))
+    assert lines[first : first + 3] == [
+        "  1. Declined: declined",
+        f"  {IN_CHARGE}",
+        "  2. ExceptionGroup: inner (1 sub-exception)",
+    ]
+    assert "    1. ValueError: line one line two" in lines[first + 3 :]
+    assert lines[-1].startswith("      File ") and lines[-1].endswith(".refuse")
+
+
+def test_a_group_without_measure_is_told_in_part() -> None:
+    deep: Any = ValueError("x" * 10_000)
+    for _ in range(2_000):
+        deep = ExceptionGroup("g", [deep])
+    wide = ExceptionGroup("g", [ValueError("x" * 10_000) for _ in range(1_000)])
+    for group in (deep, wide):
+        failure = raised(group)
+        assert len(failure.message) < 9_000
+        assert len(failure.traceback) < 9_000
+
+
+def test_a_secret_in_the_message_of_a_member_is_masked_before_it_is_cut() -> None:
+    group = ExceptionGroup("g", [ValueError("y" * 195 + "hunter22")])
+    failure = failure_of(group, PATHS, mask=lambda text: text.replace("hunter22", "***"))
+    assert "hunt" not in failure.traceback
+
+
+def test_what_aion_advises_is_kept_as_a_note() -> None:
+    assert raised(UsageError("no", hint="do this")).notes == ["hint: do this"]
+    assert raised(UsageError("no")).notes == []
