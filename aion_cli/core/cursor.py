@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
+
 from aion_cli.core import correlation
 from aion_cli.core import events as ev
-from aion_cli.core.events import EventClass, event_class
+from aion_cli.core.events import ErrorKind, EventClass, event_class
 from aion_cli.errors import HistoryShapeError
 
 
@@ -109,7 +111,8 @@ def visible_events(events: Iterable[ev.Event], reopens: Sequence[ev.WorkflowReop
     """Leave out what reopens superseded; design.md, "Reopening".
 
     Hidden of [S, reopen): command events, everything that belongs to those commands, the event S itself, terminal
-    events, and, if S is a cancel request, all cancel requests.
+    events, and, if S is a cancel request, all cancel requests. If S is the failure of an activity, it is passed on as
+    that of an attempt that is to be followed by another one.
     """
     if not reopens:
         return iter(events)
@@ -120,9 +123,20 @@ def _without_superseded(events: Iterable[ev.Event], reopens: Sequence[ev.Workflo
     windows = [_Superseded(reopen) for reopen in reopens]
     for event in events:
         # All of them are asked: each has to see every event to know which commands it hides.
-        hidden = [window.hides(event) for window in windows]
-        if not any(hidden):
+        hiding = [window for window in windows if window.hides(event)]
+        if not hiding:
             yield event
+        elif isinstance(event, ev.ActivityFailed) and all(window.first == event.seq for window in hiding):
+            yield from _as_an_attempt(event)
+
+
+def _as_an_attempt(failure: ev.ActivityFailed) -> Iterator[ev.ActivityFailed]:
+    """A failure that a reopen begins at was none for the code; its attempt is known to be over, and another one is due.
+
+    Of one that was interrupted that is not known.
+    """
+    if failure.error.kind is not ErrorKind.INTERRUPTED:
+        yield msgspec.structs.replace(failure, next_attempt_at=failure.recorded_at)
 
 
 class _Superseded:
@@ -133,15 +147,15 @@ class _Superseded:
             raise HistoryShapeError(
                 f"event {reopen.seq} reopens from event {reopen.superseded_from}, which does not come before it"
             )
-        self._first = reopen.superseded_from
+        self.first = reopen.superseded_from
         self._end = reopen.seq
         self._keys: set[correlation.CorrelationKey] = set()
         self._from_cancel_request = False
 
     def hides(self, event: ev.Event) -> bool:
-        if not self._first <= event.seq < self._end:
+        if not self.first <= event.seq < self._end:
             return False
-        if event.seq == self._first:
+        if event.seq == self.first:
             self._from_cancel_request = isinstance(event, ev.WorkflowCancelRequested)
             self._remember(event)
             return True

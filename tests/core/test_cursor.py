@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import pytest
 
 from aion_cli.core import events as ev
@@ -140,7 +141,13 @@ def test_commands_from_there_on_are_hidden_with_all_their_events() -> None:
         ended_in(),
         reopened(4),
     ]
-    assert seqs(*events) == [1, 2, 3, 11]
+    assert seqs(*events) == [1, 2, 3, 4, 11]
+
+
+def test_the_failure_from_which_a_run_is_reopened_is_passed_on_as_one_of_an_attempt_that_is_due_again() -> None:
+    events = history(started(), scheduled(0, "a"), attempted(0), failed(0), ended_in(), reopened(4))
+    passed_on = list(visible_events(events, reopens_of(events)))[3]
+    assert passed_on == msgspec.structs.replace(events[3], next_attempt_at=events[3].recorded_at)
 
 
 def test_answers_to_commands_from_before_stay() -> None:
@@ -157,7 +164,7 @@ def test_answers_to_commands_from_before_stay() -> None:
         ended_in(),
         reopened(5),
     ]
-    assert seqs(*events) == [1, 2, 3, 4, 6, 7, 8, 9, 11]
+    assert seqs(*events) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]
 
 
 def test_withdrawals_from_there_on_are_hidden_so_what_they_ended_is_open_again() -> None:
@@ -176,7 +183,7 @@ def test_withdrawals_from_there_on_are_hidden_so_what_they_ended_is_open_again()
 
 
 def test_a_cancel_request_stays_if_it_is_not_what_was_reopened_from() -> None:
-    assert seqs(started(), scheduled(0, "a"), failed(0), cancel_requested(), ended_in(), reopened(3)) == [1, 2, 4, 6]
+    assert seqs(started(), scheduled(0, "a"), failed(0), cancel_requested(), ended_in(), reopened(3)) == [1, 2, 3, 4, 6]
 
 
 def test_answers_that_stay_are_no_barrier_inside_what_was_superseded() -> None:
@@ -213,7 +220,7 @@ def test_a_second_reopen_hides_on_top_of_the_first() -> None:
         attempted(0, 2),
         completed(0),
     ]
-    assert seqs(*events) == [1, 2, 5, 9, 10, 11]
+    assert seqs(*events) == [1, 2, 3, 5, 9, 10, 11]
 
 
 @pytest.mark.parametrize("superseded_from", [0, 3, 99])

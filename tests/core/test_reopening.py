@@ -8,6 +8,7 @@ from aion_cli import ActivityError, workflow
 from aion_cli.core import commands as cmd
 from aion_cli.core import correlation as key
 from aion_cli.core import events as ev
+from aion_cli.core.events import ErrorKind
 from tests.builders import (
     activity_cancelled,
     at,
@@ -79,9 +80,19 @@ def test_reopening_from_the_failure_of_an_activity_opens_that_activity_again() -
     assert [wait.command.key for wait in replay.execution.waits()] == [key.Activity(1)]
     half_done = replay.resolver.half_done(key.Activity(1))
     assert isinstance(half_done.begun, ev.ActivityScheduled)
+    assert (half_done.failures, half_done.next_attempt_at) == (1, at(4))
     replay.execution.close()
     whole = history(*FAILED, reopened(5), attempted(1, 2), completed(1, 7), ended("r1"))
     assert isinstance(replayed(careful, whole).closed_by, ev.WorkflowCompleted)
+
+
+def test_reopening_from_an_interruption_says_nothing_of_what_became_of_the_attempt() -> None:
+    interrupted = [*FAILED[:4], attempted(1), failed(1, failure("ActivityInterrupted", kind=ErrorKind.INTERRUPTED))]
+    replay = replay_of(careful, history(*interrupted, ended_in(), reopened(6)))
+    replay.run()
+    half_done = replay.resolver.half_done(key.Activity(1))
+    assert (half_done.attempts, half_done.failures, half_done.next_attempt_at) == (1, 0, None)
+    replay.execution.close()
 
 
 def test_numbers_of_commands_that_were_superseded_are_given_again() -> None:
