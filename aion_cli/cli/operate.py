@@ -9,6 +9,7 @@ from aion_cli.cli.operating_requests import OperateRequest, ReopenRequest
 from aion_cli.cli.output import ExitCode
 from aion_cli.cli.settings import OutputMode, Settings
 from aion_cli.core import events as ev
+from aion_cli.errors import WrongStateError
 from aion_cli.runtime.delivery import deliver
 from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.inbox import AlreadyKnown
@@ -42,11 +43,22 @@ def unpause_command(settings: Settings, request: OperateRequest) -> int:
     return _tell(settings, request, ev.WorkflowResumed(reason=request.reason), Role.UNPAUSE)
 
 
+def _workflow_id(folder: HistoriesFolder, run: str) -> str:
+    """Return the workflow id of the run that is named. Raises WrongStateError for one that another has continued."""
+    location = folder.find(run)
+    folder.require_own(location)
+    latest = folder.latest(location.workflow_id)
+    if location.name != latest.name:
+        raise WrongStateError(
+            f"{run} has continued as a new run",
+            hint=f"the latest one is {latest.name.stem}",
+        )
+    return read_first_event(location.path, folder.files).workflow_id
+
+
 def _tell(settings: Settings, request: OperateRequest, event: ev.Event, role: Role, *, chosen: bool = False) -> int:
     folder = HistoriesFolder(settings.histories)
-    location = folder.find(request.run)
-    folder.require_own(location)
-    workflow_id = read_first_event(location.path, folder.files).workflow_id
+    workflow_id = _workflow_id(folder, request.run)
     outcome = deliver(folder, workflow_id, event, chosen_id=chosen, role=role, clock=WallClock(), notice=output.warn)
     repeated = " (it had been before)" if isinstance(outcome, AlreadyKnown) else ""
     output.say(settings, f"{workflow_id}: {role} accepted{repeated}")
@@ -58,9 +70,7 @@ def _tell(settings: Settings, request: OperateRequest, event: ev.Event, role: Ro
 def reopen_command(settings: Settings, request: ReopenRequest) -> int:
     """Open a run that failed or was stopped, so that `aion run` or `aion resume` goes on with it."""
     folder = HistoriesFolder(settings.histories)
-    location = folder.find(request.run)
-    folder.require_own(location)
-    workflow_id = read_first_event(location.path, folder.files).workflow_id
+    workflow_id = _workflow_id(folder, request.run)
     reopened = reopen(
         folder,
         workflow_id,

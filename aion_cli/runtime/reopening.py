@@ -9,7 +9,7 @@ import msgspec
 from aion_cli.core import events as ev
 from aion_cli.core.events import Failure
 from aion_cli.errors import WrongStateError
-from aion_cli.runtime.delivery import Notice, report_torn_tail
+from aion_cli.runtime.delivery import Notice, drain_unowned, report_torn_tail
 from aion_cli.runtime.folder import HistoriesFolder
 from aion_cli.runtime.inbox import Inbox, drain
 from aion_cli.runtime.journal import JsonlStore
@@ -67,6 +67,8 @@ def reopen(
             recorder.append([event], instant(clock))
         finally:
             store.close()
+    # Whoever sent something since then found it open, and owned.
+    drain_unowned(folder, workflow_id, role=Role.REOPEN, clock=clock, notice=notice)
     return Reopened(superseded_from, done.asked_after(superseded_from))
 
 
