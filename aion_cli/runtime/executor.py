@@ -6,6 +6,7 @@ event loop, makes their attempts, waits for timers by the wall clock, delivers s
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, cast
 
@@ -24,6 +25,7 @@ from aion_cli.runtime.heartbeats import Pulse
 from aion_cli.runtime.wall import Clock
 
 _MICROSECONDS = 1_000_000
+_NEVER = sys.maxsize
 
 ActivityOutcome = ev.ActivityCompleted | ev.ActivityFailed
 SendOutcome = ev.SignalSent | ev.SignalSendFailed
@@ -171,12 +173,13 @@ class OtherRuns(Protocol):
 class _Course(msgspec.Struct):
     """An activity in the course of its attempts.
 
-    heard: newest heartbeat details. resting: the next attempt is not due, or may not begin.
+    heard: newest heartbeat details. rests_until: when the next attempt is due, in microseconds since the epoch; never,
+    while it may not begin.
     """
 
     log: AttemptLog
     heard: msgspec.Raw | None
-    resting: bool = False
+    rests_until: int = 0
 
 
 class InProcessExecutor:
@@ -202,7 +205,7 @@ class InProcessExecutor:
     def is_resting(self, stable_id: str) -> bool:
         """Say whether an activity is between two attempts; see LiveExecutor."""
         course = self._courses.get(stable_id)
-        return course is not None and course.resting
+        return course is not None and course.rests_until > self._clock.micros()
 
     async def run_activity(self, request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
         """Run an activity with its retries; see LiveExecutor."""
@@ -217,7 +220,8 @@ class InProcessExecutor:
         attempt, failures, started, due = request.attempt, request.failures, request.started, request.due
         while True:
             if due is not None:
-                await self._rest(request.stable_id, self._clock.until(self._wakes_at(definition, request, due)))
+                wakes_at = self._wakes_at(definition, request, due)
+                await self._rest(request.stable_id, wakes_at, self._clock.until(wakes_at))
             limit = self._limit(definition, request)
             if not started and not _is_over(limit):
                 await self._begin(definition, request.stable_id, attempt, log)
@@ -238,13 +242,13 @@ class InProcessExecutor:
             attempt += 1
             started = False
 
-    async def _rest(self, stable_id: str, until: Awaitable[None]) -> None:
+    async def _rest(self, stable_id: str, until_micros: int, over: Awaitable[None]) -> None:
         course = self._courses[stable_id]
-        course.resting = True
+        course.rests_until = until_micros
         try:
-            await until
+            await over
         finally:
-            course.resting = False
+            course.rests_until = 0
 
     async def _attempt(
         self, definition: ActivityDefinition[..., Any], request: ActivityRequest, attempt: int, limit: Limit | None
@@ -283,11 +287,11 @@ class InProcessExecutor:
     async def _begin(
         self, definition: ActivityDefinition[..., Any], stable_id: str, attempt: int, log: AttemptLog
     ) -> None:
-        await self._rest(stable_id, log.admission())
+        await self._rest(stable_id, _NEVER, log.admission())
         await self._activities.reserve(definition)
         while not log.may_begin:  # paused while it waited for room, which others may use now
             self._activities.give_back(definition)
-            await self._rest(stable_id, log.admission())
+            await self._rest(stable_id, _NEVER, log.admission())
             await self._activities.reserve(definition)
         try:
             await log.started(attempt)

@@ -359,6 +359,28 @@ def test_what_rests_between_two_attempts_is_known() -> None:
     in_time(scenario)
 
 
+def test_an_attempt_that_is_overdue_does_not_rest() -> None:
+    async def scenario() -> None:
+        here = Executing()
+        slow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def until(micros: int) -> None:
+            await slow
+
+        here.clock.until = until
+        _, definition = flaky(here, 0, retry=policy())
+        due = request(definition, attempt=2, failures=1, due=at(160))
+        running = asyncio.ensure_future(here.executor.run_activity(due, here.attempts))
+        await settle()
+        assert here.executor.is_resting("r1/2")
+        here.clock.advance(60)
+        assert not here.executor.is_resting("r1/2")
+        slow.set_result(None)
+        await running
+
+    in_time(scenario)
+
+
 def test_an_attempt_that_may_not_begin_rests_and_takes_no_room() -> None:
     async def scenario() -> None:
         here = Executing(max_concurrency=1)
