@@ -133,7 +133,7 @@ class HistoriesFolder:
         """
         check_workflow_id(workflow_id)
         folded = workflow_id.lower()
-        for name in self._names():
+        for name in self._names(workflow_id, any_case=True):
             if name.workflow_id != workflow_id and name.workflow_id.lower() == folded:
                 raise UsageError(
                     f"{workflow_id} differs only in case from {name.workflow_id}, which exists",
@@ -159,10 +159,12 @@ class HistoriesFolder:
             )
         return started
 
-    def _names(self, prefix: str = "") -> list[RunName]:
+    def _names(self, prefix: str = "", *, any_case: bool = False) -> list[RunName]:
         found: list[RunName] = []
+        folded = prefix.lower()
         for file_name in self.files.names(self.root):
-            if file_name.endswith(_SUFFIX) and file_name.startswith(prefix):
+            begins = file_name.lower().startswith(folded) if any_case else file_name.startswith(prefix)
+            if begins and file_name.endswith(_SUFFIX):
                 try:
                     found.append(parse_stem(file_name.removesuffix(_SUFFIX)))
                 except UsageError:

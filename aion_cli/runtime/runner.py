@@ -143,10 +143,10 @@ class Runner:
     def _find_or_create(self, started: ev.WorkflowStarted) -> RunLocation:
         folder = self._shop.folder
         while True:
-            try:
-                location = folder.latest(started.workflow_id)
-            except NoSuchRunError:
+            runs = folder.runs_of(started.workflow_id)
+            if not runs:
                 return self._create(RunName(started.workflow_id, 1), [started])
+            location = runs[-1]
             try:
                 found = read_first_event(location.path, folder.files)
                 if started.parent is not None and found.parent != started.parent:

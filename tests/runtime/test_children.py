@@ -13,8 +13,10 @@ import pytest
 from aion_cli import ActivityError, ChildError, ContinueAsNew, Signal, activity, send_signal, start_child, workflow
 from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind
+from aion_cli.core.ids import RunName, parse_stem
 from aion_cli.core.status import RunStatus
 from aion_cli.errors import NonDeterminismError
+from aion_cli.runtime import folder
 from aion_cli.runtime.endings import RunSettings
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.runner import Runner
@@ -184,6 +186,20 @@ def test_a_child_that_took_too_long_arrives_as_a_failure_of_that_kind(shop: Shop
     shop.run(order_slowly)
     error = shop.events()[2].error
     assert (error.kind, error.type, error.message) == (ErrorKind.TIMEOUT, "WorkflowTimedOut", "took longer than 5 s")
+
+
+def test_a_child_is_started_without_reading_the_names_of_all_runs(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(20):
+        shop.write(started(), workflow_id=f"other-{n}")
+    read: list[str] = []
+
+    def parse(stem: str) -> RunName:
+        read.append(stem)
+        return parse_stem(stem)
+
+    monkeypatch.setattr(folder, "parse_stem", parse)
+    shop.run(order, "A1")
+    assert [stem for stem in read if stem.startswith("other")] == []
 
 
 # --- whose id it is
