@@ -38,11 +38,15 @@ _current: ContextVar[ActivityInfo] = ContextVar("aion_activity")
 
 def activity_info() -> ActivityInfo:
     """Return what is known about the running attempt. Raises AionError outside of an activity."""
+    return _info("activity_info()")
+
+
+def _info(asker: str) -> ActivityInfo:
     try:
         return _current.get()
     except LookupError:
         raise AionError(
-            "activity_info() can only be used inside a running activity",
+            f"{asker} can only be used inside a running activity",
             hint="call it from a function decorated with @activity while a workflow runs it",
         ) from None
 
@@ -53,7 +57,7 @@ def heartbeat(details: Any = None) -> None:
     At most one a second is recorded. May be called from the activity's thread. Raises PayloadError for details that are
     no JSON value, AionError outside of an activity.
     """
-    activity_info().report(payload.encode(details))
+    _info("heartbeat()").report(payload.encode(details))
 
 
 def set_activity_info(info: ActivityInfo) -> None:

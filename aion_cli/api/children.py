@@ -58,7 +58,7 @@ async def start_child(
             hint="pass the function that @workflow has made a workflow, without `.fn`; an activity is awaited",
         )
     workflow.signature.check()
-    future = current().spawn_child(
+    future = current("start_child()").spawn_child(
         workflow.name,
         workflow.signature.encode_call(*args, **kwargs),
         workflow,

@@ -20,10 +20,10 @@ from aion_cli.api import given
 from aion_cli.api.options import ActivityOptions, limit_s
 from aion_cli.api.signature import Signature
 from aion_cli.core.commands import Completed, Continued
-from aion_cli.core.execution import current
+from aion_cli.core.execution import Execution, current
 from aion_cli.core.retry import Duration, RetryPolicy
 from aion_cli.core.source import Site, call_site
-from aion_cli.errors import ContinueAsNew, UsageError
+from aion_cli.errors import AionError, ContinueAsNew, UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,6 +61,16 @@ class Definition(Generic[P, R]):
         """Decode a recorded result with today's type and encode it again. Raises PayloadError if it does not fit."""
         return self.signature.reencode_result(recorded)
 
+    def _execution(self) -> Execution:
+        """Return the execution whose code calls this. Raises AionError outside of workflow code."""
+        try:
+            return current()
+        except AionError:
+            raise AionError(
+                f"{given.shown(self)} can only be called inside a running workflow",
+                hint=f"elsewhere, as in an activity or a test, call its plain function: {self.name}.fn(…)",
+            ) from None
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {self.file}:{self.line}>"
 
@@ -85,7 +95,7 @@ class ActivityDefinition(Definition[P, R]):
         return run
 
     async def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], called_at: Site) -> R:
-        execution = current()
+        execution = self._execution()
         self.signature.check()
         recorded_input = self.signature.encode_call(*args, **kwargs)
         return await execution.run_activity(
@@ -135,7 +145,7 @@ class WorkflowDefinition(Definition[P, R]):
         return spawn
 
     async def _spawn(self, args: tuple[Any, ...], kwargs: dict[str, Any], called_at: Site) -> R:
-        execution = current()
+        execution = self._execution()
         self.signature.check()
         recorded_input = self.signature.encode_call(*args, **kwargs)
         return await execution.spawn_child(

@@ -51,7 +51,7 @@ def query(name: Any, fn: Any = None, /) -> Any:
     known_as = handler.__name__ if fn is None else str(name)
     if inspect.iscoroutinefunction(handler):
         raise UsageError(f"query {known_as} is an `async def` function", hint="a query answers at once: use `def`")
-    current().handlers.queries[known_as] = _Query(handler)
+    current("@query").handlers.queries[known_as] = _Query(handler)
     return handler if fn is None else None
 
 
@@ -123,10 +123,10 @@ def update(fn: Callable[P, Coroutine[Any, Any, R]], /) -> UpdateDefinition[P, R]
     if not inspect.iscoroutinefunction(fn):
         raise UsageError(f"update {fn.__name__} is not an `async def` function", hint="declare it with `async def`")
     definition = UpdateDefinition(fn)
-    current().handlers.declare_update(definition.name, definition)
+    current("@update").handlers.declare_update(definition.name, definition)
     return definition
 
 
 async def wait_until(predicate: Callable[[], bool]) -> None:
     """Return once predicate() holds; it is asked after every step of the run. `asyncio.timeout` bounds the wait."""
-    await current().conditions.wait_until(predicate)
+    await current("wait_until()").conditions.wait_until(predicate)

@@ -12,12 +12,12 @@ def patched(name: str) -> bool:
     True for runs that get here first after the change, False for those whose history goes on past this place without
     it. The same answer every time in one run, loops included. Raises UsageError for a name that cannot be recorded.
     """
-    return current().patches.patched(_checked(name))
+    return current("patched()").patches.patched(_checked(name))
 
 
 def deprecate_patch(name: str) -> None:
     """Keep accepting old histories with the patch, once no run of the old way is open and its code is gone."""
-    current().patches.deprecate(_checked(name))
+    current("deprecate_patch()").patches.deprecate(_checked(name))
 
 
 def _checked(name: str) -> str:

@@ -16,6 +16,7 @@ from aion_cli.api.captured import MOST_KEPT, CapturedCommand
 from aion_cli.api.definitions import ActivityDefinition
 from aion_cli.api.masking import masks
 from aion_cli.api.step_output import step_output
+from aion_cli.core.execution import current
 from aion_cli.core.retry import Duration, RetryPolicy
 from aion_cli.errors import NonRetryable
 
@@ -85,6 +86,8 @@ async def shell(
 
     timeout: limit of one attempt. check: raise ActivityError (of type "ShellError") if the exit code is not 0.
     cwd: directory to run in, by default that of the process. env: variables to set besides those of the process.
+    Raises AionError outside of workflow code.
     """
+    current("shell()")
     step = _shell.options(timeout=timeout, retry=retry)
     return await step(command, check, cwd, None if env is None else dict(env))

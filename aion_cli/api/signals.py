@@ -46,12 +46,12 @@ class Signal(Generic[T]):
 
     async def receive(self) -> T:
         """Take the next signal, waiting for it if none is there. Raises PayloadError if its payload does not fit."""
-        event = await current().signals.receive(self.name)
+        event = await current("receive()").signals.receive(self.name)
         return payload.decode(event.payload, self.type)
 
     def pending(self) -> int:
         """Return how many have arrived that no code has taken."""
-        return current().signals.pending(self.name)
+        return current("pending()").signals.pending(self.name)
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self
@@ -115,4 +115,4 @@ async def send_signal(target_workflow_id: str, signal: Signal[T], value: T) -> N
             hint='declare it at the top of the file, approval = Signal("approval", bool), and pass approval',
         )
     raw = signal.encode(value)
-    await current().send_signal(target, signal.name, raw, signal)
+    await current("send_signal()").send_signal(target, signal.name, raw, signal)

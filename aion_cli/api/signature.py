@@ -228,7 +228,11 @@ class Signature:
         return any(name in parts for name in self._parameters)
 
     def _decode_several(self, raw: msgspec.Raw | bytes) -> dict[str, Any]:
-        parts: dict[str, msgspec.Raw] = self._located("", payload.parse, bytes(raw), dict[str, msgspec.Raw])
+        try:
+            parts: dict[str, msgspec.Raw] = self._located("", payload.parse, bytes(raw), dict[str, msgspec.Raw])
+        except PayloadError as error:
+            error.hint = error.hint or f"{self.name} takes an object of its parameters: {', '.join(self._parameters)}"
+            raise
         for key in parts:
             if key not in self._parameters:
                 self._refuse_unknown(key)

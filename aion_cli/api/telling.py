@@ -17,7 +17,7 @@ def set_tags(**tags: str) -> None:
 
     Raises UsageError for what is no text, and for more tags than an event can hold.
     """
-    known = current().tags
+    known = current("set_tags()").tags
     checked = {name: given.text(f"the tag {given.shown(name)}", value) for name, value in tags.items()}
     given.require_size("what the run has of tags", {**known, **checked}, given.MOST_OF_A_TEXT)
     known.update(checked)
@@ -28,7 +28,7 @@ def set_progress(done: int, total: int, text: str = "") -> None:
 
     done, total: whole numbers. Raises UsageError for anything else, and for a text that cannot be recorded.
     """
-    current().progress = (
+    current("set_progress()").progress = (
         given.whole_number("what is done", done),
         given.whole_number("the total of a progress", total),
         given.text("the text of a progress", text),

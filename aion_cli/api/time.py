@@ -16,34 +16,34 @@ _MICROSECONDS = 1_000_000
 
 def now() -> datetime:
     """The present of the run as an aware datetime in UTC; the same on every replay."""
-    return current().context.now()
+    return current("now()").context.now()
 
 
 def random() -> float:
     """A float in [0, 1), the same on every replay."""
-    return current().context.random()
+    return current("random()").context.random()
 
 
 def randint(low: int, high: int) -> int:
     """An integer in [low, high], the same on every replay. Raises ValueError if low > high."""
-    return current().context.randint(low, high)
+    return current("randint()").context.randint(low, high)
 
 
 def uuid4() -> uuid.UUID:
     """A version 4 UUID, the same on every replay."""
-    return current().context.uuid4()
+    return current("uuid4()").context.uuid4()
 
 
 def history_length() -> int:
     """How many events the run's history holds by now; helps to decide when to continue as new."""
-    return current().last_seq
+    return current("history_length()").last_seq
 
 
 async def sleep_until(moment: datetime) -> None:
     """Sleep durably until moment, which must be aware. Raises ValueError for a naive one."""
     if not isinstance(moment, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not be typed
         raise UsageError(f"sleep_until takes an aware datetime, and got {given.shown(moment)}")
-    current()
+    current("sleep_until()")
     loop = asyncio.get_running_loop()
     over = loop.create_future()
     timer = loop.call_at(clock.micros_of(moment) / _MICROSECONDS, _finish, over)

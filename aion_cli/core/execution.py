@@ -467,12 +467,12 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def current() -> Execution:
-    """Return the execution whose code is running. Raises AionError outside of workflow code."""
+def current(asker: str = "this") -> Execution:
+    """Return the execution whose code is running. asker: what needs one. Raises AionError outside of workflow code."""
     execution = getattr(_running_loop(), "execution", None)
     if not isinstance(execution, Execution):
         raise AionError(
-            "this can only be used inside a running workflow",
-            hint="call it from a function decorated with @workflow, or use `.fn` for the plain function",
+            f"{asker} can only be used inside a running workflow",
+            hint="call it from a function decorated with @workflow, while it runs",
         )
     return execution

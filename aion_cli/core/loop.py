@@ -362,8 +362,14 @@ def _keep_for_ever(coroutine: object) -> None:
 
 
 def _refuse(name: str) -> NoReturn:
+    caller = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]  # the documented way to a frame without reading files
+    public = caller.f_code.co_name
+    if caller.f_globals.get("__package__") == "asyncio" and getattr(asyncio, public, None) is not None:
+        used = f"asyncio.{public}"
+    else:
+        used = f"loop.{name}"
     raise WorldTouchedError(
-        f"workflow code used loop.{name}, which is not durable: a replay would do it again",
+        f"workflow code used {used}, which is not durable: a replay would do it again",
         hint="do it in an @activity and await that",
     )
 

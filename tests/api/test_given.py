@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import enum
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from aion_cli import (
     workflow,
 )
 from aion_cli.core import events as ev
-from aion_cli.errors import ActivityError, ChildError, ContinueAsNew, NonRetryable, PayloadError, UsageError
+from aion_cli.errors import ActivityError, AionError, ChildError, ContinueAsNew, NonRetryable, PayloadError, UsageError
 from aion_cli.testing import run_workflow
 from tests.runs import HastyClock, Place
 
@@ -326,3 +327,34 @@ def test_a_child_s_handle_is_no_run_to_send_to() -> None:
 
     said = "the run that a signal is sent to is an aion_cli.api.children.ChildHandle, it must be a text"
     assert refusal(send) == said
+
+
+OUTSIDE: dict[str, Callable[[], Any]] = {
+    "set_progress()": lambda: set_progress(1, 2),
+    "set_tags()": lambda: set_tags(a="x"),
+    "patched()": lambda: patched("x"),
+    "deprecate_patch()": lambda: deprecate_patch("x"),
+    "now()": now,
+    "randint()": lambda: randint(1, 2),
+    "start_child()": lambda: start_child(kid, 1),
+    "send_signal()": lambda: send_signal("other", go, 1),
+    "receive()": go.receive,
+    "pending()": go.pending,
+    "wait_until()": lambda: wait_until(lambda: True),
+    "@query": lambda: query(lambda: 1),
+    "@update": lambda: update(step.fn),
+    "shell()": lambda: shell("true"),
+    "sleep_until()": lambda: sleep_until(datetime.now(UTC)),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_what_is_called_outside_of_a_workflow_is_named(name: str) -> None:
+    async def call() -> None:
+        found = OUTSIDE[name]()
+        if asyncio.iscoroutine(found):
+            await found
+
+    with pytest.raises(AionError) as caught:
+        asyncio.run(call())
+    assert caught.value.message == f"{name} can only be used inside a running workflow"

@@ -15,7 +15,7 @@ from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
 from aion_cli.core.events import ErrorKind
 from aion_cli.core.replay import Boundary
-from aion_cli.errors import AionError, NonDeterminismError, UsageError
+from aion_cli.errors import AionError, NonDeterminismError, PayloadError, UsageError
 from tests.builders import (
     AnyWorkflow,
     at,
@@ -378,6 +378,25 @@ def test_a_validator_that_has_to_be_awaited_lets_nothing_through() -> None:
     (answer,) = replayed(wrong, history(started(), requested("u1", "add", "x"))).unmatched
     assert isinstance(answer, cmd.AnswerUpdate) and answer.error is not None
     assert "has to be awaited" in answer.error.message
+
+
+def test_a_bare_value_for_several_parameters_is_told_what_they_are() -> None:
+    @workflow
+    async def shop() -> None:
+        @update
+        async def add(item: str, count: int) -> None: ...
+
+        query("priced", lambda item, count: None)
+        await wait_until(lambda: False)
+
+    events = history(started(), requested("u1", "add", "fig"))
+    (answer,) = replayed(shop, events).unmatched
+    assert isinstance(answer, cmd.AnswerUpdate) and answer.error is not None
+    said = "takes an object of its parameters: item, count"
+    assert any(note.startswith("hint:") and note.endswith(said) for note in answer.error.notes)
+    with pytest.raises(PayloadError) as caught:
+        asked(shop, history(started()), "priced", 5)
+    assert caught.value.hint.endswith(said)
 
 
 def test_an_async_query_and_a_plain_update_are_refused_where_they_are_declared() -> None:
