@@ -71,6 +71,12 @@ class ChildSuspendedError(AionError):
     code = "child-suspended"
 
 
+class AttemptHeldError(AionError):
+    """An attempt may not begin, because the run was paused or told to stop meanwhile."""
+
+    code = "attempt-held"
+
+
 class AttemptLog(Protocol):
     """How an executor gets facts about attempts recorded; each is on disk when the call returns."""
 
@@ -83,7 +89,9 @@ class AttemptLog(Protocol):
         """Return when a further attempt may begin: not while the run is paused, and never once it stops."""
         ...
 
-    async def started(self, attempt: int) -> None: ...
+    async def started(self, attempt: int) -> bool:
+        """Record that an attempt begins. False if it may not by now: it was not recorded."""
+        ...
 
     async def failed(self, attempt: int, error: Failure, next_attempt_at: str) -> None: ...
 
@@ -287,17 +295,17 @@ class InProcessExecutor:
     async def _begin(
         self, definition: ActivityDefinition[..., Any], stable_id: str, attempt: int, log: AttemptLog
     ) -> None:
-        await self._rest(stable_id, _NEVER, log.admission())
-        await self._activities.reserve(definition)
-        while not log.may_begin:  # paused while it waited for room, which others may use now
-            self._activities.give_back(definition)
+        while True:
             await self._rest(stable_id, _NEVER, log.admission())
             await self._activities.reserve(definition)
-        try:
-            await log.started(attempt)
-        except BaseException:
-            self._activities.give_back(definition)
-            raise
+            begun = False
+            try:
+                begun = log.may_begin and await log.started(attempt)
+            finally:
+                if not begun:  # paused meanwhile, perhaps: others may use the room now
+                    self._activities.give_back(definition)
+            if begun:
+                return
 
     def _wakes_at(self, definition: ActivityDefinition[..., Any], request: ActivityRequest, due: str) -> int:
         """When the wait for the next attempt is over: if time runs out before that attempt is due, then already."""

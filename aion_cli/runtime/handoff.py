@@ -18,7 +18,7 @@ from aion_cli.core.correlation import CorrelationKey
 from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.resolver import Resolver
 from aion_cli.errors import HistoryShapeError
-from aion_cli.runtime.executor import ActivityRequest, LiveExecutor, SpawnedChild
+from aion_cli.runtime.executor import ActivityRequest, AttemptHeldError, LiveExecutor, SpawnedChild
 
 E = TypeVar("E", bound=ev.Event)
 
@@ -96,7 +96,8 @@ class Seam(Protocol):
     async def arrive(self, event: E) -> E:
         """Record what the world answered and apply it to the code; returns it stamped, on disk.
 
-        Raises asyncio.CancelledError if nobody waits for it any more: then it is not recorded.
+        Raises asyncio.CancelledError if nobody waits for it any more, and AttemptHeldError if it is the beginning of an
+        attempt that may not begin by now: then it is not recorded.
         """
         ...
 
@@ -228,8 +229,12 @@ class _AttemptLog:
     async def admission(self) -> None:
         await self._seam.admission()
 
-    async def started(self, attempt: int) -> None:
-        await self._seam.arrive(_started(self._ordinal, attempt, self._seam.worker))
+    async def started(self, attempt: int) -> bool:
+        try:
+            await self._seam.arrive(_started(self._ordinal, attempt, self._seam.worker))
+        except AttemptHeldError:
+            return False
+        return True
 
     def heartbeat(self, attempt: int, details: msgspec.Raw) -> None:
         self._seam.note(ev.ActivityHeartbeat(activity_id=self._ordinal, attempt=attempt, details=details))

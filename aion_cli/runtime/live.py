@@ -33,7 +33,7 @@ from aion_cli.runtime.attached import RunningChildren
 from aion_cli.runtime.closing import Closing
 from aion_cli.runtime.dispatch import Dispatch
 from aion_cli.runtime.endings import Closed, RunSettings, Suspended, SuspendReason
-from aion_cli.runtime.executor import ChildSuspendedError, LiveExecutor, SpawnedChild
+from aion_cli.runtime.executor import AttemptHeldError, ChildSuspendedError, LiveExecutor, SpawnedChild
 from aion_cli.runtime.handoff import HandoffOutcome, Identity, Worker, resolve_or_execute_live
 from aion_cli.runtime.inbox import MessageId
 from aion_cli.runtime.intake import Intake
@@ -247,6 +247,10 @@ class LiveRun:
         if not self._is_wanted(event):
             if arrival.reply is not None:
                 arrival.reply.cancel()
+            return []
+        if isinstance(event, ev.ActivityStarted) and not self.may_start:
+            if arrival.reply is not None and not arrival.reply.done():
+                arrival.reply.set_exception(AttemptHeldError("paused or told to stop"))
             return []
         if isinstance(event, ev.WorkflowTerminated):
             self._recorder.commit()  # a child that was asked for in this breath is recorded before it exists

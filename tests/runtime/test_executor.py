@@ -37,6 +37,7 @@ class Attempts:
         self.log: list[str] = []
         self.on_started: Callable[[], Awaitable[None]] | None = None
         self.may_begin = True
+        self.is_held = False
         self.resumed = asyncio.Event()
 
     async def admission(self) -> None:
@@ -44,10 +45,11 @@ class Attempts:
             self.log.append("held")
             await self.resumed.wait()
 
-    async def started(self, attempt: int) -> None:
+    async def started(self, attempt: int) -> bool:
         if self.on_started is not None:
             await self.on_started()
-        self.log.append(f"started {attempt}")
+        self.log.append("held" if self.is_held else f"started {attempt}")
+        return not self.is_held
 
     async def failed(self, attempt: int, error: Failure, next_attempt_at: str) -> None:
         self.log.append(f"failed {attempt} {error.type}, again at {next_attempt_at[14:19]}")
@@ -421,6 +423,30 @@ def test_a_pause_while_an_attempt_waits_for_room_leaves_the_room_to_others() -> 
         here.executor.give_back(request(works).command)
         await settle()
         assert here.attempts.log == ["held"]
+        assert here.executor.try_reserve(request(works).command)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    in_time(scenario)
+
+
+def test_a_pause_just_before_an_attempt_is_recorded_leaves_the_room_to_others() -> None:
+    async def scenario() -> None:
+        here = Executing(max_concurrency=1)
+        here.attempts.is_held = True
+
+        async def paused() -> None:
+            here.attempts.may_begin = False
+
+        here.attempts.on_started = paused
+
+        @activity(name="flaky")
+        async def works() -> str:
+            raise AssertionError("the attempt began")
+
+        waiting = asyncio.ensure_future(here.executor.run_activity(request(works), here.attempts))
+        await settle()
+        assert here.executor.is_resting("r1/2")
         assert here.executor.try_reserve(request(works).command)
         waiting.cancel()
         await asyncio.wait([waiting])

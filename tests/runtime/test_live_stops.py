@@ -413,6 +413,28 @@ def test_a_run_that_stops_when_it_is_blocked_stops_as_paused_if_that_is_what_blo
     live(scenario)
 
 
+@pytest.mark.parametrize("by", ["a pause", "a stop"])
+def test_an_attempt_that_is_overtaken_is_neither_recorded_nor_begun(by: str) -> None:
+    async def scenario() -> None:
+        here = Live(order, started("A1"))
+        begun: list[bool] = []
+
+        async def retries(request: ActivityRequest, log: AttemptLog) -> ActivityOutcome:
+            await log.failed(1, failure(), at(101))
+            assert log.may_begin
+            here.mailbox.put(ev.WorkflowPaused()) if by == "a pause" else here.run.suspend(SuspendReason.INTERRUPTED)
+            begun.append(await log.started(2))
+            return await asyncio.get_running_loop().create_future()
+
+        here.executor.outcomes["charge"] = retries
+        await here.begin()
+        await settle()
+        assert begun == [False]
+        assert here.store.names().count("ActivityStarted") == 1
+
+    live(scenario)
+
+
 def test_a_pause_withholds_further_attempts_as_well() -> None:
     async def scenario() -> None:
         here = Live(order, started("A1"))
@@ -422,7 +444,7 @@ def test_a_pause_withholds_further_attempts_as_well() -> None:
             await log.failed(1, failure(), at(101))
             await over
             await log.admission()
-            await log.started(2)
+            assert await log.started(2)
             return completed(0, "r1")
 
         here.executor.outcomes["charge"] = retries
