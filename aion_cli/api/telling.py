@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from aion_cli.api import given
-from aion_cli.core.execution import current, is_replaying
+from aion_cli.core.execution import Execution, current, is_replaying
 from aion_cli.core.source import SourcePaths
 
 
@@ -17,7 +17,7 @@ def set_tags(**tags: str) -> None:
 
     Raises UsageError for what is no text, and for more tags than an event can hold.
     """
-    known = current("set_tags()").tags
+    known = _running("set_tags()").tags
     checked = {name: given.text(f"the tag {given.shown(name)}", value) for name, value in tags.items()}
     given.require_size("what the run has of tags", {**known, **checked}, given.MOST_OF_A_TEXT)
     known.update(checked)
@@ -28,11 +28,17 @@ def set_progress(done: int, total: int, text: str = "") -> None:
 
     done, total: whole numbers. Raises UsageError for anything else, and for a text that cannot be recorded.
     """
-    current("set_progress()").progress = (
+    _running("set_progress()").progress = (
         given.whole_number("what is done", done),
         given.whole_number("the total of a progress", total),
         given.text("the text of a progress", text),
     )
+
+
+def _running(called: str) -> Execution:
+    run = current(called)
+    run.require_running()
+    return run
 
 
 class SilentInReplay(logging.Filter):

@@ -1,53 +1,57 @@
-"""What a run says about itself: log lines that never change what its code does."""
+"""What a run says about itself: tags and progress."""
 
 from __future__ import annotations
 
-import logging
+import asyncio
 
 import pytest
 
-from aion_cli import log, workflow
-from aion_cli.testing import run_workflow
-from tests.builders import ended, history, replayed, started
-
-
-class Unspeakable:
-    def __str__(self) -> str:
-        raise RuntimeError("no text")
+from aion_cli import query, set_progress, set_tags, workflow
+from aion_cli.errors import AionError
+from tests.builders import at, history, replay_of, started, timer
 
 
 @workflow
-async def chatty() -> str:
-    log.info("%d", "x")
-    log.info(Unspeakable())
-    return "done"
+async def leaves_a_task_behind() -> None:
+    async def resists() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            set_progress(0, 1)
+
+    async def resists_too() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            set_tags(state="torn down")
+
+    set_tags(state="done")
+    set_progress(1, 1)
+    tasks = [asyncio.create_task(resists()), asyncio.create_task(resists_too())]
+    await asyncio.sleep(0)
+    assert tasks
 
 
-def test_a_log_record_that_cannot_be_formatted_is_told_with_its_place_and_raises_nothing(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert run_workflow(chatty) == "done"
-    told = capsys.readouterr().err
-    assert f"tests/api/test_telling.py:{chatty.line + 2}: a log record cannot be written: TypeError: %d format" in told
-    assert "a log record cannot be written: RuntimeError: no text" in told
-    assert told.count("cannot be written") == 2, "it is told once, when it happened, and not in the replay"
+def test_code_that_is_torn_down_changes_neither_tags_nor_progress() -> None:
+    replay = replay_of(leaves_a_task_behind, history(started()))
+    replay.run()
+    assert replay.execution.tags == {"state": "done"}
+    assert replay.execution.progress == (1, 1, "")
+    replay.execution.close()
 
 
-def test_a_log_record_that_cannot_be_formatted_changes_no_replay() -> None:
-    assert replayed(chatty, history(started(), ended("done"))).closed_by is not None
+@workflow
+async def is_asked() -> None:
+    query("tags", lambda: set_tags(state="asked"))
+    query("progress", lambda: set_progress(1, 1))
+    await asyncio.sleep(1)
 
 
-def test_a_handler_that_raises_is_told_and_raises_nothing_into_workflow_code(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    class Broken(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            raise LookupError("no disk")
-
-    broken = Broken()
-    log.addHandler(broken)
-    try:
-        log.warning("hello")
-    finally:
-        log.removeHandler(broken)
-    assert "a log record cannot be written: LookupError: no disk" in capsys.readouterr().err
+@pytest.mark.parametrize("name", ["tags", "progress"])
+def test_a_query_that_sets_either_is_an_error(name: str) -> None:
+    replay = replay_of(is_asked, history(started(), timer(0, at(1))))
+    replay.run()
+    with pytest.raises(AionError, match="a query tried to change its run"):
+        replay.execution.ask(name, None)
+    assert (replay.execution.tags, replay.execution.progress) == ({}, None)
+    replay.execution.close()
