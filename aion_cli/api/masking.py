@@ -222,6 +222,7 @@ _MASKED: dict[type[Any], str] = {
     ev.ActivityFailed: "error",
     ev.ActivityHeartbeat: "details",
     ev.WorkflowFailed: "error",
+    ev.WorkflowCancelled: "notes",
     ev.UpdateFailed: "error",
     ev.TagsSet: "tags",
     ev.ProgressSet: "text",

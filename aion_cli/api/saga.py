@@ -45,6 +45,8 @@ class Saga:
                 cancellation = late
         undoing.result()
         if cancellation is not None:
+            for note in getattr(error, "__notes__", ()):
+                cancellation.add_note(note)
             raise cancellation
 
     async def _undo(self, error: BaseException) -> None:

@@ -107,7 +107,7 @@ _WORDS: dict[type[ev.Event], Callable[[Any], str]] = {
     ev.WorkflowStarted: lambda e: f"{e.workflow_type}  {_json(e.input)}",
     ev.WorkflowCompleted: lambda e: _json(e.result),
     ev.WorkflowFailed: lambda e: _failure(e.error),
-    ev.WorkflowCancelled: lambda e: e.reason,
+    ev.WorkflowCancelled: lambda e: "  ".join([e.reason, *e.notes]).strip(),
     ev.WorkflowTerminated: lambda e: e.reason,
     ev.WorkflowTimedOut: lambda e: f"after {format_duration(e.timeout_s)}",
     ev.WorkflowContinuedAsNew: lambda e: f"as {e.new_run_id}  {_json(e.input)}",

@@ -67,7 +67,9 @@ def end_document(end: RunEnd) -> dict[str, Any]:
             document["result"] = result
         case ev.WorkflowFailed(error=error):
             document["error"] = error
-        case ev.WorkflowCancelled(reason=reason) | ev.WorkflowTerminated(reason=reason):
+        case ev.WorkflowCancelled(reason=reason, notes=notes):
+            document["error"] = {"kind": end.status, "type": "", "message": reason, "notes": notes}
+        case ev.WorkflowTerminated(reason=reason):
             document["error"] = {"kind": end.status, "type": "", "message": reason}
         case ev.WorkflowTimedOut(timeout_s=timeout_s):
             document["error"] = {"kind": "timeout", "type": "", "message": f"took longer than {timeout_s:g} s"}
@@ -83,8 +85,12 @@ def _explain(end: RunEnd, code: ExitCode, settings: Settings, go_on: str) -> Non
             color = output.stderr_takes_color(settings)
             hint = _after_a_failure(end, settings)
             output.write_stderr(render.failure_text(end.workflow_id, error, hint=hint, color=color))
-        case ev.WorkflowCancelled(reason=reason) | ev.WorkflowTerminated(reason=reason):
-            output.warn(f"{end.workflow_id} is {end.status}" + (f": {reason}" if reason else ""))
+        case ev.WorkflowCancelled(reason=reason, notes=notes):
+            output.warn(_closed_for(end, reason))
+            for note in notes:
+                output.warn(f"  note: {note}")
+        case ev.WorkflowTerminated(reason=reason):
+            output.warn(_closed_for(end, reason))
         case ev.WorkflowTimedOut(timeout_s=timeout_s):
             output.warn(f"{end.workflow_id} took longer than {timeout_s:g} s")
         case None if end.status is RunStatus.PAUSED:
@@ -97,6 +103,10 @@ def _explain(end: RunEnd, code: ExitCode, settings: Settings, go_on: str) -> Non
             say_interrupted(end.workflow_id, go_on)
         case _:
             pass
+
+
+def _closed_for(end: RunEnd, reason: str) -> str:
+    return f"{end.workflow_id} is {end.status}" + (f": {reason}" if reason else "")
 
 
 def _after_a_failure(end: RunEnd, settings: Settings) -> str:

@@ -105,6 +105,7 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
 
 class Cancelled(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Continued(msgspec.Struct, frozen=True, gc=False):
@@ -221,8 +222,8 @@ def completion_event(outcome: Outcome, new_run_id: str = "") -> ev.Event:
             return ev.WorkflowCompleted(result=result)
         case Failed(error=error):
             return ev.WorkflowFailed(error=error)
-        case Cancelled(reason=reason):
-            return ev.WorkflowCancelled(reason=reason)
+        case Cancelled(reason=reason, notes=notes):
+            return ev.WorkflowCancelled(reason=reason, notes=list(notes))
         case Continued(input=input, workflow_type=workflow_type):
             return ev.WorkflowContinuedAsNew(input=input, workflow_type=workflow_type, new_run_id=new_run_id)
 

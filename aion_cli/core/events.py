@@ -136,7 +136,10 @@ class WorkflowFailed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class WorkflowCancelled(Event, frozen=True, kw_only=True, tag=True):
+    """notes: of the cancellation as it left the code, such as what failed while it cleaned up."""
+
     reason: str = ""
+    notes: list[str] = []
 
 
 class WorkflowTerminated(Event, frozen=True, kw_only=True, tag=True):

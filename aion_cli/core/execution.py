@@ -152,10 +152,12 @@ class Execution:
         self._commands.emit(cmd.CompleteWorkflow(outcome=outcome, source=self._last_line, target=self._program))
 
     def _outcome(self, main: asyncio.Task[Any]) -> cmd.Outcome:
-        if main.cancelled() and self._cancel is not None:
-            return cmd.Cancelled(self._cancel.reason)
         try:
             return self._program.completed(main.result())
+        except asyncio.CancelledError as error:
+            if self._cancel is None:
+                return self._failed(error)
+            return cmd.Cancelled(self._cancel.reason, tuple(failure_of(error, self.paths).notes))
         except ContinueAsNew as request:
             try:
                 return self._program.continued(request)

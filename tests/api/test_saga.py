@@ -92,6 +92,20 @@ def test_a_cancellation_undoes_what_was_done() -> None:
     assert next_activity(*events) == ("undo", b'"f1"')
 
 
+def test_a_compensation_that_fails_is_noted_on_a_cancellation_as_well() -> None:
+    cancelled = [*booked("wait"), scheduled(2, "book", "car"), cancel_requested(), activity_cancelled(2)]
+    events = [
+        *cancelled,
+        scheduled(3, "undo", "f1"),
+        failed(3, failure("OSError", "closed")),
+        scheduled(4, "undo", "h1"),
+    ]
+    (end,) = replayed(trip, history(*events, completed(4))).unmatched
+    assert isinstance(end, cmd.CompleteWorkflow)
+    assert isinstance(end.outcome, cmd.Cancelled)
+    assert [note.endswith("closed") for note in end.outcome.notes] == [True]
+
+
 def test_a_cancellation_that_comes_while_it_undoes_waits_until_all_is_undone() -> None:
     events = [*booked("fail"), scheduled(2, "undo", "f1"), cancel_requested(), completed(2)]
     assert next_activity(*events) == ("undo", b'"h1"')

@@ -80,3 +80,31 @@ def test_a_run_that_another_one_continued_is_not_operated_on_by_its_name(project
     done = project.here(command, "o1@1")
     assert (done.code, "the latest one is o1@2" in done.stderr) == (8, True)
     assert project.names("o1@2") == ["WorkflowStarted"]
+
+
+UNDOES = """
+import aion_cli
+
+go = Signal("go", int)
+
+@activity
+async def refund() -> None:
+    raise ConnectionError("the bank is closed")
+
+@workflow
+async def order() -> None:
+    async with aion_cli.Saga() as saga:
+        saga.compensate(refund)
+        await go.receive()
+"""
+
+
+def test_a_compensation_that_fails_is_told_with_the_end_of_a_cancelled_run(project: Project) -> None:
+    project.write(UNDOES)
+    project.here("run", "order", "--id", "o1", "--until-blocked")
+    project.here("cancel", "o1", "--reason", "changed my mind")
+    done = project.here("run", "order", "--id", "o1", "-o", "json")
+    assert (done.code, done.document["error"]["message"]) == (9, "changed my mind")
+    (note,) = done.document["error"]["notes"]
+    assert "the bank is closed" in note
+    assert f"note: {note}" in project.here("result", "o1").stderr
