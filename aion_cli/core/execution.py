@@ -248,8 +248,17 @@ class Execution:
         return self._commands.waits() + self.signals.waits()
 
     def awaits(self) -> list[tuple[str, str]]:
-        """Return (name, "file:line") of each task that has not ended and where it waits, main first."""
-        return [(task.get_name(), self.paths.waiting_at(task.get_coro())) for task in self._loop.unfinished()]
+        """Return (name, "file:line") of each task that has not ended and where it waits, main first.
+
+        One that waits in no line of the author's, as `create_task(queue.get())` does, has the function in its name.
+        """
+        return [self._await_of(task) for task in self._loop.unfinished()]
+
+    def _await_of(self, task: asyncio.Task[Any]) -> tuple[str, str]:
+        coroutine = task.get_coro()
+        where = self.paths.waiting_at(coroutine)
+        function = "" if where else getattr(coroutine, "__qualname__", "")
+        return f"{task.get_name()} {function}".rstrip(), where
 
     def unconsumed(self) -> list[Unconsumed]:
         """Return what a next run takes over: signals that no code took, updates without an answer, a pause that holds,

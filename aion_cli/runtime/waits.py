@@ -54,11 +54,11 @@ def futures_of(execution: Execution) -> list[Waiting]:
     """Describe where the tasks of code wait that waits for nothing else: one task a line, and not too many."""
     if execution.is_over:
         return []
-    tasks: dict[str, str] = {}
+    tasks: dict[str, tuple[str, str]] = {}
     for name, where in execution.awaits():
-        tasks.setdefault(where, name)
+        tasks.setdefault(where or name, (name, where))
     found = [
-        Waiting(WaitKind.FUTURE, name, execution.context.instant, where=where or None) for where, name in tasks.items()
+        Waiting(WaitKind.FUTURE, name, execution.context.instant, where=where or None) for name, where in tasks.values()
     ]
     return found[:_MOST_FUTURES]
 

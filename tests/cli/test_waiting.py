@@ -179,6 +179,13 @@ STRANDED = """\
         await asyncio.Queue().get()
 
     @workflow
+    async def grouped():
+        queue = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:  # all of it
+            group.create_task(queue.get())
+            group.create_task(asyncio.Event().wait())
+
+    @workflow
     async def crowded():
         lines = "".join(f"async def f{n}(event):\\n    await event.wait()\\n" for n in range(100))
         functions = {}
@@ -215,6 +222,13 @@ def test_where_only_its_own_code_can_go_on_the_lines_of_its_tasks_are_shown(proj
     assert f"future at {main['where']}, future at {task['where']}" in project.here("list").stdout
     project.here("run", "queued", "--id", "q", "--until-blocked")
     assert [wait["where"] for wait in listed(project, "q")] == [project.line_of("Queue().get()")]
+
+
+def test_a_task_that_waits_in_no_line_of_its_author_is_shown_with_its_function(project: Project) -> None:
+    project.write(STRANDED)
+    waits = project.here("run", "grouped", "--id", "r", "--until-blocked").document["waiting"]
+    assert [wait["where"] for wait in waits] == [project.line_of("# all of it"), None, None]
+    assert [wait["name"].partition(" ")[2] for wait in waits] == ["", "Queue.get", "Event.wait"]
 
 
 def test_a_live_run_that_only_its_own_code_can_move_says_where_it_waits(project: Project) -> None:
