@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -20,7 +21,16 @@ from aion_cli.core.execution import Execution
 from aion_cli.core.ids import RunName
 from aion_cli.core.replay import Boundary, Replay
 from aion_cli.core.status import Waiting, WaitKind, summarise
-from aion_cli.errors import AionError, NonDeterminismError, NoSuchRunError, PayloadError, WrongStateError
+from aion_cli.errors import (
+    AionError,
+    NonDeterminismError,
+    NoSuchRunError,
+    OwnedElsewhereError,
+    PayloadError,
+    SequenceConflictError,
+    StoreError,
+    WrongStateError,
+)
 from aion_cli.runtime.attached import RunningChildren
 from aion_cli.runtime.delivery import drain_unowned, report_torn_tail
 from aion_cli.runtime.endings import Closed, RunSettings, SuspendReason
@@ -127,9 +137,12 @@ class Runner:
             with take(shop.folder, workflow_id, self._role, wait_s=BRIEF_OWNER_WAIT_S):
                 sweep(shop.folder, workflow_id, shop.clock.micros())
                 end = await self._follow(definition, self._find_or_create(started))
-        except (asyncio.CancelledError, NonDeterminismError):
+        except (OwnedElsewhereError, StoreError, SequenceConflictError):
+            raise  # not ours, or nothing more is written to it by this process
+        except (Exception, asyncio.CancelledError):
             # The run stays open, and whoever sent it something meanwhile found it owned.
-            self._drain(workflow_id)
+            with suppress(AionError):  # what it ended with says more; the message is safe in the inbox
+                self._drain(workflow_id)
             raise
         if end.closed_by is None:
             self._drain(workflow_id)

@@ -19,8 +19,16 @@ import pytest
 from aion_cli import ContinueAsNew, Signal, activity, activity_info, set_tags, shell, workflow
 from aion_cli.core import events as ev
 from aion_cli.core.status import RunStatus, WaitKind
-from aion_cli.errors import NonDeterminismError, OwnedElsewhereError, WrongStateError
+from aion_cli.errors import (
+    AionError,
+    NonDeterminismError,
+    OwnedElsewhereError,
+    PayloadError,
+    StoreError,
+    WrongStateError,
+)
 from aion_cli.runtime.inbox import Inbox
+from aion_cli.runtime.journal import JsonlStore
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.runner import Runner, require_same_run
 from tests.builders import cancel_requested, completed, ended, failed, raw, scheduled, signal, started
@@ -238,6 +246,27 @@ def test_a_message_that_comes_as_the_run_is_left_is_recorded_all_the_same(shop: 
     assert shop.run(waits, "A1", meanwhile=meanwhile).closed_by is None
     assert shop.names()[-1] == "SignalReceived"
     assert Inbox(shop.folder, "order-1").list() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "recorded"),
+    [(PayloadError("it cannot be recorded"), True), (StoreError("it cannot be synced"), False)],
+    ids=["a payload", "storage"],
+)
+def test_a_message_to_a_run_that_fails_to_write_is_recorded_unless_storage_refused(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, error: AionError, recorded: bool
+) -> None:
+    def refuse(store: JsonlStore, events: object, expected_seq: int) -> int:
+        Inbox(shop.folder, "order-1").accept(signal("go", 1), chosen_id=False)
+        monkeypatch.undo()
+        raise error
+
+    monkeypatch.setattr(JsonlStore, "append", refuse)
+    with pytest.raises(type(error)):
+        shop.run(waits, "A1")
+    assert (shop.names()[1:], len(Inbox(shop.folder, "order-1").list())) == (
+        (["SignalReceived"], 0) if recorded else ([], 1)
+    )
 
 
 def test_a_cancelled_run_cleans_up_and_is_cancelled(shop: Shop) -> None:
