@@ -386,7 +386,9 @@ def test_a_bare_value_for_several_parameters_is_told_what_they_are() -> None:
         @update
         async def add(item: str, count: int) -> None: ...
 
-        query("priced", lambda item, count: None)
+        def priced(item: str, count: int) -> None: ...
+
+        query("priced", priced)
         await wait_until(lambda: False)
 
     events = history(started(), requested("u1", "add", "fig"))
