@@ -17,7 +17,7 @@ from aion_cli.cli.settings import Settings
 from aion_cli.errors import AionError
 from aion_cli.runtime.files import Files
 
-__all__ = ["HistoryFile", "HistoryItem", "histories_at"]
+__all__ = ["HistoryFile", "HistoryItem", "histories_at", "history_file"]
 
 _auditor = pytest.StashKey[Auditor]()
 
@@ -28,6 +28,16 @@ class HistoryFile(pytest.File):
     def collect(self) -> Iterator[HistoryItem]:
         """Yield its one test."""
         yield HistoryItem.from_parent(self, name="replay")  # pyright: ignore[reportUnknownMemberType]  # pytest leaves its keywords untyped
+
+
+def history_file(parent: pytest.Collector, path: Path) -> HistoryFile:
+    """Make the collector of a history, wherever it lies: below the root of the tests its id is what pytest makes it."""
+    root = parent.config.rootpath
+    if path.is_relative_to(root):
+        return HistoryFile.from_parent(parent, path=path)  # pyright: ignore[reportUnknownMemberType]  # see above
+    # pytest would leave the id of a file empty that was named and lies elsewhere, and a report would not say which.
+    elsewhere = Path(os.path.relpath(path, root)).as_posix()
+    return HistoryFile.from_parent(parent, path=path, nodeid=elsewhere)  # pyright: ignore[reportUnknownMemberType]  # see above
 
 
 class HistoryItem(pytest.Item):

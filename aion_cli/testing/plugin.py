@@ -71,7 +71,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         return None
     asked = parent.config.stash.get(_asked, frozenset[Path]())
     if file_path in asked or (parent.session.isinitpath(file_path) and _is_history(file_path)):
-        return _items().HistoryFile.from_parent(parent, path=file_path)
+        return _items().history_file(parent, file_path)
     return None
 
 

@@ -153,3 +153,14 @@ def test_a_module_that_takes_wait_from_asyncio_before_it_imports_aion_gets_the_o
     assert "test_other.py::test_other" in passed(session(orders, "-v", "test_other.py"))
     configure(orders, "")
     assert len(passed(session(orders, "-v", "test_other.py", "histories/order-1.jsonl"))) == 2
+
+
+def test_the_summary_names_a_history_that_lies_outside_of_the_root(orders: Project, tmp_path: Path) -> None:
+    change(orders, "await charge(sku)", "await bill(sku)")
+    elsewhere = tmp_path / "project"
+    elsewhere.mkdir()
+    (elsewhere / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\naion_workflows = ../workflows\n")
+    for given in ("../histories/order-1.jsonl", "--aion-histories=../histories", str(orders.history("order-1"))):
+        done = session(orders, "-c", "pytest.ini", given, cwd="project")
+        assert "FAILED ../histories/order-1.jsonl::replay" in done.stdout, done.stdout + done.stderr
+        assert "FAILED ::" not in done.stdout
