@@ -12,7 +12,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
 import msgspec
 
@@ -76,12 +76,18 @@ class Definition(Generic[P, R]):
 
 
 class ActivityDefinition(Definition[P, R]):
-    """A function that touches the world. `await activity(...)` inside a workflow runs it once, durably."""
+    """A function that touches the world. `await activity(...)` inside a workflow runs it once, durably.
+
+    names: of all activities that this process has declared.
+    """
+
+    names: ClassVar[set[str]] = set()
 
     def __init__(self, fn: Callable[P, Any], name: str | None = None, settings: ActivityOptions | None = None) -> None:
         super().__init__(fn, name)
         self._apply(settings or ActivityOptions())
         self.is_async = inspect.iscoroutinefunction(fn)
+        self.names.add(self.name)
 
     def _apply(self, settings: ActivityOptions) -> None:
         self.settings = settings

@@ -111,6 +111,18 @@ class SourcePaths:
                 yield shown, trace.tb_lineno, code.co_qualname
             trace = trace.tb_next
 
+    def authors_part(self, trace: TracebackType | None) -> TracebackType | None:
+        """Return a traceback without the frames that are not the author's; None if none is left."""
+        found: list[TracebackType] = []
+        while trace is not None:
+            if self._shown(trace.tb_frame.f_code.co_filename) is not None:
+                found.append(trace)
+            trace = trace.tb_next
+        kept: TracebackType | None = None
+        for each in reversed(found):
+            kept = TracebackType(kept, each.tb_frame, each.tb_lasti, each.tb_lineno)
+        return kept
+
     def traceback(self, error: BaseException) -> str:
         """Return the author's frames of a traceback, one a line, without source text (that would be a file read)."""
         return "\n".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from aion_cli.api.definitions import ActivityDefinition
+from aion_cli.api.shell import shell
 from aion_cli.core import commands as cmd
 from aion_cli.core.events import Failure
 from aion_cli.errors import UsageError
@@ -26,8 +28,9 @@ Fakes = Mapping[str, Callable[..., Any]]
 def fakes_by_name(activities: Mapping[Any, Callable[..., Any]]) -> Fakes:
     """Key fakes by name. Keys may be activities, names, and functions that stand for an activity, as `shell` does.
 
-    Raises UsageError for a key or a fake that is none.
+    Raises UsageError for a key or a fake that is none, and for a name that no activity of this process has.
     """
+    known = {*ActivityDefinition.names, shell.__name__}
     named: dict[str, Callable[..., Any]] = {}
     for key, fake in activities.items():
         name = key if isinstance(key, str) else getattr(key, "name", None) or getattr(key, "__name__", None)
@@ -37,6 +40,10 @@ def fakes_by_name(activities: Mapping[Any, Callable[..., Any]]) -> Fakes:
             raise UsageError(
                 f"the fake of {name} is {fake!r}, which cannot be called", hint=f"activities={{{name}: lambda …: …}}"
             )
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "a key is an activity, or the name it has"
+            raise UsageError(f"no activity has the name {name!r}", hint=hint)
         named[name] = fake
     return named
 

@@ -74,13 +74,11 @@ def run_workflow(
 
     Raises asyncio.CancelledError if the run ended as cancelled, StuckError if nothing can move it any more,
     NonDeterminismError if its code does not replay, UsageError, PayloadError and TypeError for arguments, fakes and
-    messages that cannot be.
+    messages that cannot be, and where an event loop runs.
     """
-    with closing(SkippingLoop()) as loop:
-        script = Script(signals, updates, cancel_after)
-        rehearsal = _Rehearsal(loop, workflow, args, activities or {}, script)
-        rehearsal.perform()
-        return rehearsal.result()
+    __tracebackhide__ = True
+    script = Script(signals, updates, cancel_after)
+    return _rehearsed("run_workflow", workflow, args, activities, script, _Rehearsal.result)
 
 
 def crash_everywhere(
@@ -101,12 +99,43 @@ def crash_everywhere(
     Raises BrokenPromiseError, an AssertionError, that names the moment and both ends, and everything that run_workflow
     raises, with a note of the moment.
     """
+    __tracebackhide__ = True
+    script = Script(signals, updates, cancel_after)
+    return _rehearsed("crash_everywhere", workflow, args, activities, script, _Rehearsal.result_after_crashes)
+
+
+def _rehearsed(
+    name: str,
+    workflow: WorkflowDefinition[..., Any],
+    args: Sequence[Any],
+    activities: Activities | None,
+    script: Script,
+    result: Callable[[_Rehearsal], Any],
+) -> Any:
+    """Run a workflow in a world of its own. What is raised shows the author's frames alone, as pytest should."""
+    __tracebackhide__ = True
+    _require_no_loop(name)
     with closing(SkippingLoop()) as loop:
-        script = Script(signals, updates, cancel_after)
-        rehearsal = _Rehearsal(loop, workflow, args, activities or {}, script)
-        rehearsal.perform()
-        rehearsal.crash_everywhere()
-        return rehearsal.result()
+        try:
+            rehearsal = _Rehearsal(loop, workflow, args, activities or {}, script)
+            rehearsal.perform()
+            return result(rehearsal)
+        except BaseException as error:
+            authors = SourcePaths().authors_part(error.__traceback__)
+            if authors is None and not isinstance(error, AionError | BrokenPromiseError):
+                raise  # it is ours, and tells nothing without our frames
+            raise error.with_traceback(authors)  # noqa: B904 - it is the error itself, and has its own cause
+
+
+def _require_no_loop(name: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        f"{name} is a plain function with a loop of its own, and was called while another loop runs",
+        hint="call it from a plain `def test_…`, not from an `async def`",
+    )
 
 
 class _End(NamedTuple):
@@ -196,8 +225,8 @@ class _Rehearsal:
             case end:
                 raise WorkflowFailure(getattr(end, "reason", ""), type=type(end).__name__)
 
-    def crash_everywhere(self) -> None:
-        """Go on from every moment at which a crash can have struck."""
+    def result_after_crashes(self) -> Any:
+        """Go on from every moment at which a crash can have struck; then as result."""
         raised, end = self._raised, _end(self._world)
         for cut in self._world.ledger.cuts():
             world = self._world.crashed(cut)
@@ -211,6 +240,7 @@ class _Rehearsal:
                     f"after a crash {_moment(self._world, cut)} the run ended as {_end(world)}; without one, as {end}"
                 )
         self._raised = raised
+        return self.result()
 
 
 def _end(world: World) -> _End:

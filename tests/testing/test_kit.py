@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from aion_cli import (
     activity_info,
     now,
     send_signal,
+    set_progress,
     shell,
     start_child,
     update,
@@ -439,6 +441,13 @@ def test_a_cancellation_is_requested_when_it_is_to_be(how: Callable[..., Any]) -
         ({"signals": [("aproval", True)]}, "counter declares no signal 'aproval'"),
         ({"updates": [("ad", "x")]}, "counter declares no update 'ad'"),
         ({"updates": [("add", 77)]}, "update-0 was rejected: Expected `str`, got `int`"),
+        ({"updates": [("add",)]}, r"updates\[0\] is a tuple, it must be a tuple of two or three"),
+        ({"updates": ["add"]}, r"updates\[0\] is 'add', it must be a tuple of two or three"),
+        ({"updates": [(5, "x")]}, r"updates\[0\] begins with 5"),
+        ({"updates": [("add", "x", "later")]}, "how long after the start a message is sent is of type str"),
+        ({"signals": [(approval, True), (approval,)]}, r"signals\[1\] is a tuple, it must be a tuple of two or three"),
+        ({"signals": [(None, True)]}, r"signals\[0\] begins with None"),
+        ({"activities": {"chrage": str.upper}}, "no activity has the name 'chrage'"),
     ],
 )
 def test_a_message_that_the_command_line_refuses_is_a_usage_error(messages: dict[str, Any], said: str) -> None:
@@ -479,3 +488,48 @@ def test_a_workflow_whose_result_can_never_be_recorded_is_refused_before_it_runs
 
     with pytest.raises(PayloadError, match="complex"):
         run_workflow(circuit)
+
+
+def test_a_name_that_no_activity_has_is_told_with_those_that_are_near() -> None:
+    with pytest.raises(UsageError) as caught:
+        run_workflow(saga, ORDER, activities={"chrage": str.upper})
+    assert "charge" in caught.value.hint
+
+
+@pytest.mark.parametrize("how", [run_workflow, crash_everywhere])
+def test_inside_a_loop_it_says_that_it_is_a_plain_function(how: Callable[..., Any]) -> None:
+    async def test() -> None:
+        how(saga, ORDER, activities=ANSWERS)
+
+    with pytest.raises(UsageError) as caught:
+        asyncio.run(test())
+    assert caught.value.message.startswith(f"{how.__name__} is a plain function with a loop of its own")
+    assert "not from an `async def`" in caught.value.hint
+
+
+def shown_by_pytest(caught: pytest.ExceptionInfo[BaseException]) -> list[str]:
+    """The files of the frames that a failed test would show."""
+    return [Path(entry.path).name for entry in caught.traceback.filter(caught)]
+
+
+@pytest.mark.parametrize("how", [run_workflow, crash_everywhere])
+def test_a_failed_test_shows_the_authors_frames_alone(how: Callable[..., Any]) -> None:
+    @workflow
+    async def fails() -> None:
+        await asyncio.gather(later())
+
+    async def later() -> None:
+        await asyncio.sleep(1)
+        set_progress(None, 1)  # pyright: ignore[reportArgumentType]  # the mistake
+
+    with pytest.raises(UsageError) as caught:
+        how(fails)
+    assert shown_by_pytest(caught) == ["test_kit.py"] * 3
+    with pytest.raises(StuckError) as stuck:
+        how(saga_that_waits)
+    assert shown_by_pytest(stuck) == ["test_kit.py"]
+
+
+@workflow
+async def saga_that_waits() -> bool:
+    return await approval.receive()
