@@ -8,6 +8,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self
 
+from aion_cli.core.failures import said_by
+
 P = ParamSpec("P")
 
 
@@ -54,4 +56,4 @@ class Saga:
             try:
                 await action()
             except (Exception, asyncio.CancelledError) as failed:  # noqa: BLE001 - whatever one raises, the others must run
-                error.add_note(f"a compensation failed as well: {type(failed).__qualname__}: {failed}")
+                error.add_note(f"a compensation failed as well: {type(failed).__qualname__}: {said_by(failed)}")

@@ -117,11 +117,11 @@ def clean(text: str) -> str:
 
 
 def _text_of(error: BaseException, mask: Mask, depth: int = 0) -> str:
-    text = _text(error.message if isinstance(error, WorkflowFailure) else error)
+    text = said_by(error.message if isinstance(error, WorkflowFailure) else error)
     if members := _members_of(error, depth):
         text = f"{text}: " + "; ".join(f"{_name_of(part)}: {_text_of(part, mask, depth + 1)}" for part in members)
     if isinstance(error, PayloadError) and error.path != "$":
-        text = f"{text} at {_text(error.path)}"
+        text = f"{text} at {said_by(error.path)}"
     return clean(mask(text))
 
 
@@ -132,7 +132,7 @@ def _members_of(error: BaseException, depth: int) -> Sequence[BaseException]:
     return cast("BaseExceptionGroup[BaseException]", error).exceptions[:_MOST_MEMBERS]
 
 
-def _text(value: object) -> str:
+def said_by(value: object) -> str:
     """Return what a value's own code says it is; whatever that does, the failure must still be recorded."""
     try:
         return str.__str__(str(value))
@@ -153,10 +153,10 @@ def _notes_of(error: BaseException, paths: SourcePaths, mask: Mask) -> list[str]
     found = _attribute(error, "__notes__")
     notes: list[object] = [*cast("list[object]", found)] if isinstance(found, list) else []
     if isinstance(error, PayloadError):
-        notes += [paths.shorten(_text(place)) for place in error.where]
+        notes += [paths.shorten(said_by(place)) for place in error.where]
     if isinstance(error, AionError) and error.hint:
-        notes.append(f"hint: {_text(error.hint)}")
-    return [clean(mask(_text(note))) for note in notes[:_MOST_NOTES]]
+        notes.append(f"hint: {said_by(error.hint)}")
+    return [clean(mask(said_by(note))) for note in notes[:_MOST_NOTES]]
 
 
 def _frames_of(error: BaseException, paths: SourcePaths, mask: Mask) -> str:
@@ -174,7 +174,7 @@ def _member_lines(error: BaseException, paths: SourcePaths, mask: Mask, depth: i
         brief = said if len(said) <= _LONGEST_MEMBER else f"{said[:_LONGEST_MEMBER]}…"
         yield f"  {number}. {_name_of(part)}: {' '.join(brief.split())}"
         origin = part.origin if isinstance(part, WorkflowFailure) else ""
-        for text in (paths.traceback(part), _text(origin)):
+        for text in (paths.traceback(part), said_by(origin)):
             yield from (f"  {line}" for line in text.splitlines()[-_MOST_FRAMES:])
         yield from (f"  {line}" for line in _member_lines(part, paths, mask, depth + 1))
 

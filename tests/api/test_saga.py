@@ -127,3 +127,28 @@ def test_a_suspended_run_undoes_nothing(length: int) -> None:
     replay.run()
     replay.execution.close()
     assert replay.execution.take_commands() == []
+
+
+class BrokenTextError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_a_compensation_whose_failure_has_no_text_stops_none_of_the_others() -> None:
+    async def breaks() -> None:
+        raise BrokenTextError
+
+    @workflow
+    async def order() -> None:
+        async with Saga() as saga:
+            saga.compensate(undo, "h1")
+            saga.compensate(breaks)
+            raise RuntimeError("no visa")
+
+    (command,) = replayed(order, history(started())).unmatched
+    assert isinstance(command, cmd.RunActivity)
+    (end,) = replayed(order, history(started(), scheduled(0, "undo", "h1"), completed(0))).unmatched
+    assert isinstance(end, cmd.CompleteWorkflow) and isinstance(end.outcome, cmd.Failed)
+    assert [note.endswith("(its message could not be made: RuntimeError)") for note in end.outcome.error.notes] == [
+        True
+    ]
