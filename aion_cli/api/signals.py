@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 import msgspec
 
 from aion_cli.api import given
+from aion_cli.api.children import ChildHandle, recipient
 from aion_cli.api.definitions import WorkflowDefinition
 from aion_cli.core import payload
 from aion_cli.core.execution import current
@@ -102,17 +103,18 @@ def _reachable(definition: WorkflowDefinition[Any, Any]) -> list[Signal[Any]]:
     return [value for scope in scopes for value in scope.values() if isinstance(value, Signal)]
 
 
-async def send_signal(target_workflow_id: str, signal: Signal[T], value: T) -> None:
+async def send_signal(target: str | ChildHandle[Any], signal: Signal[T], value: T) -> None:
     """Send a signal to another run, exactly once; returns when it is accepted there.
 
+    target: the run's workflow id, or the handle of a child.
     Raises ActivityError if there is no such run, or it is closed; UsageError and PayloadError for arguments that cannot
     be sent.
     """
-    target = given.text("the run that a signal is sent to", target_workflow_id, most=given.MOST_OF_A_NAME)
+    to = recipient(target)
     if not isinstance(signal, Signal):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not be typed
         raise UsageError(
             f"send_signal takes a Signal, and got {given.shown(signal)}",
             hint='declare it at the top of the file, approval = Signal("approval", bool), and pass approval',
         )
     raw = signal.encode(value)
-    await current("send_signal()").send_signal(target, signal.name, raw, signal)
+    await current("send_signal()").send_signal(to, signal.name, raw, signal)

@@ -52,18 +52,35 @@ class AwaitSignal(Command, frozen=True, kw_only=True):
     key: key.Signal
 
 
+class ChildName:
+    """The workflow id of a child, for commands that follow its own: empty until it is chosen, or recorded."""
+
+    __slots__ = ("workflow_id",)
+
+    def __init__(self, workflow_id: str = "") -> None:
+        self.workflow_id = workflow_id
+
+
 class SendSignal(Command, frozen=True, kw_only=True):
-    """target: the kind of signal, if it is one that an author declared."""
+    """to: a workflow id, or a child of the run. target: the kind of signal, if it is one that an author declared."""
 
     key: key.Send
-    target_workflow_id: str
+    to: str | ChildName
     name: str
     payload: msgspec.Raw
     target: object = None
 
+    @property
+    def target_workflow_id(self) -> str:
+        """The run that it is sent to; of a child, once the command that asked for it is recorded."""
+        return self.to if isinstance(self.to, str) else self.to.workflow_id
+
 
 class SpawnChild(Command, frozen=True, kw_only=True):
-    """workflow_id: the id that the author chose, or empty: then it is made from the command's sequence number."""
+    """workflow_id: the id that the author chose, or empty: then it is made from the command's sequence number.
+
+    known_as: where commands that follow look for the id.
+    """
 
     key: key.Child
     workflow_type: str
@@ -71,6 +88,12 @@ class SpawnChild(Command, frozen=True, kw_only=True):
     workflow_id: str = ""
     parent_close: ev.ParentClose = ev.ParentClose.CANCEL
     target: Any = None
+    known_as: ChildName | None = None
+
+    def recorded_as(self, event: ev.ChildWorkflowStarted) -> None:
+        """Take note of the id under which the child is recorded."""
+        if self.known_as is not None:
+            self.known_as.workflow_id = event.child_workflow_id
 
 
 class AwaitChild(Command, frozen=True, kw_only=True):
@@ -244,7 +267,8 @@ def command_event(command: AnyCommand, *, child_id: str = "", new_run_id: str = 
             return ev.TimerStarted(timer_id=k.timer_id, fire_at=fire_at)
         case CancelTimer(key=k):
             return ev.TimerCancelled(timer_id=k.timer_id)
-        case SendSignal(key=k, target_workflow_id=target, name=name, payload=payload):
+        case SendSignal(key=k, name=name, payload=payload):
+            target = command.target_workflow_id
             return ev.SignalSendRequested(ordinal=k.ordinal, target_workflow_id=target, name=name, payload=payload)
         case SpawnChild(key=k, workflow_type=workflow_type, input=input, parent_close=parent_close):
             return ev.ChildWorkflowStarted(

@@ -342,6 +342,7 @@ class Execution:
         *,
         workflow_id: str = "",
         parent_close: ev.ParentClose = ev.ParentClose.CANCEL,
+        known_as: cmd.ChildName | None = None,
         called_at: Site | None = None,
     ) -> asyncio.Future[Any]:
         """Emit SpawnChild and AwaitChild; the future gets the child's decoded result, or a ChildError."""
@@ -355,6 +356,7 @@ class Execution:
             target=target,
             workflow_id=workflow_id,
             parent_close=parent_close,
+            known_as=known_as,
             source=source,
         )
         future = self._commands.ask(command, self.context.instant, decode, cmd.CancelChild)
@@ -362,7 +364,7 @@ class Execution:
         return future
 
     def send_signal(
-        self, target_workflow_id: str, name: str, payload: msgspec.Raw, target: object
+        self, to: str | cmd.ChildName, name: str, payload: msgspec.Raw, target: object
     ) -> asyncio.Future[Any]:
         """Emit SendSignal; the future is done when the target has accepted it. Once recorded, it is sent.
 
@@ -372,7 +374,7 @@ class Execution:
         at = key.Send(self._commands.next_ordinal(key.Send))
         command = cmd.SendSignal(
             key=at,
-            target_workflow_id=target_workflow_id,
+            to=to,
             name=name,
             payload=payload,
             target=target,

@@ -63,6 +63,8 @@ class Resolver:
             self._begun[command.key] = cmd.ResumeLive(begun=recorded)
             if isinstance(command, cmd.SpawnChild | cmd.SendSignal):
                 self._lasting[command.key] = command
+            if isinstance(command, cmd.SpawnChild) and isinstance(recorded, ev.ChildWorkflowStarted):
+                command.recorded_as(recorded)
         elif isinstance(recorded, ev.ChildCancelRequested):
             self._progress(command.key, withdrawn_by=recorded)
         elif isinstance(recorded, ev.ActivityCancelled | ev.TimerCancelled):

@@ -81,6 +81,7 @@ class Underway:
     def note_child(self, command: cmd.SpawnChild, event: ev.Event) -> SpawnedChild:
         """Take note of a child and of the event that recorded it."""
         assert isinstance(event, ev.ChildWorkflowStarted)
+        command.recorded_as(event)
         parent = ev.ParentRef(self._identity.workflow_id, self._identity.run_id, event.seq)
         self._children[command.key] = child = SpawnedChild(command, event, parent)
         self._open.add(command.key)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aion_cli import ChildError, activity, start_child, workflow
+from aion_cli import ChildError, Signal, activity, send_signal, start_child, workflow
 from aion_cli.core import commands as cmd
 from aion_cli.core import events as ev
 from aion_cli.core.events import ParentClose
@@ -16,11 +16,15 @@ from tests.builders import (
     child_completed,
     child_failed,
     completed,
+    divergence,
     ended,
     failure,
     history,
     replayed,
     scheduled,
+    send,
+    sent,
+    signal,
     started,
 )
 
@@ -104,3 +108,23 @@ def test_an_id_that_cannot_be_one_is_refused_before_anything_is_asked_for(bad: s
     assert isinstance(end, cmd.CompleteWorkflow)
     assert isinstance(end.outcome, cmd.Completed)
     assert bytes(end.outcome.result) == b'"refused"'
+
+
+go = Signal("go", int)
+
+
+@workflow
+async def tells_its_child() -> None:
+    handle = await start_child(ship, "A1")
+    await send_signal(handle, go, 1)
+
+
+def test_a_signal_to_a_child_goes_to_the_id_under_which_the_child_is_recorded() -> None:
+    begun = [started(), child(0, "ship", "A1", "order-1.1-2")]
+    for between in ([], [signal("go", 7)]):  # as after a crash between the two
+        events = history(*begun, *between, send(0, "order-1.1-2", "go", 1), sent(0))
+        (end,) = replayed(tells_its_child, events).unmatched
+        assert isinstance(end, cmd.CompleteWorkflow)
+    diverged = divergence(tells_its_child, history(*begun, send(0, "order-2", "go", 1)))
+    assert diverged.requested is not None
+    assert diverged.requested.name == "go to order-1.1-2"

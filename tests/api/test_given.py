@@ -320,15 +320,6 @@ def test_a_refused_argument_changes_nothing() -> None:
     assert run_workflow(order)
 
 
-def test_a_child_s_handle_is_no_run_to_send_to() -> None:
-    async def send(_: Any) -> None:
-        handle: Any = await start_child(kid, 1)
-        await send_signal(handle, go, 1)
-
-    said = "the run that a signal is sent to is an aion_cli.api.children.ChildHandle, it must be a text"
-    assert refusal(send) == said
-
-
 OUTSIDE: dict[str, Callable[[], Any]] = {
     "set_progress()": lambda: set_progress(1, 2),
     "set_tags()": lambda: set_tags(a="x"),

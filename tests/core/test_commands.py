@@ -22,7 +22,7 @@ COMMANDS: list[tuple[cmd.AnyCommand, ev.Event | None]] = [
     (cmd.CancelTimer(key=key.Timer(1)), ev.TimerCancelled(timer_id=1)),
     (cmd.AwaitSignal(key=key.Signal("go", 0)), None),
     (
-        cmd.SendSignal(key=key.Send(1), target_workflow_id="order-2", name="go", payload=raw(5)),
+        cmd.SendSignal(key=key.Send(1), to="order-2", name="go", payload=raw(5)),
         ev.SignalSendRequested(ordinal=1, target_workflow_id="order-2", name="go", payload=raw(5)),
     ),
     (

@@ -49,7 +49,7 @@ def spawn(n: int, workflow_type: str, input: object = None, workflow_id: str = "
 
 
 def sending(n: int, target: str, name: str, value: object = None) -> cmd.SendSignal:
-    return cmd.SendSignal(key=key.Send(n), target_workflow_id=target, name=name, payload=raw(value))
+    return cmd.SendSignal(key=key.Send(n), to=target, name=name, payload=raw(value))
 
 
 def sleep(n: int, fire_at: str) -> cmd.StartTimer:

@@ -617,6 +617,18 @@ def test_a_child_that_was_recorded_as_its_parent_ended_is_started_all_the_same(s
 # --- signals to other runs
 
 
+def test_a_parent_sends_its_child_a_signal_without_knowing_its_id(shop: Shop) -> None:
+    @workflow
+    async def hurries() -> str:
+        parcel = await start_child(ship_when_told, "A1")
+        await send_signal(parcel, go, 1)
+        return await parcel
+
+    assert shop.run(hurries).status is RunStatus.COMPLETED
+    assert shop.events()[-1].result == raw("ship A1")
+    assert [event.target_workflow_id for event in shop.events() if isinstance(event, ev.SignalSendRequested)] == [CHILD]
+
+
 @workflow
 async def tells(target: str) -> str:
     try:

@@ -59,7 +59,7 @@ async def ship(sku: str) -> str:
 
 RUN = cmd.RunActivity(key=key.Activity(0), activity_type="charge", input=raw("A1"), target=charge)
 TIMER = cmd.StartTimer(key=key.Timer(0), fire_at=at(160))
-SEND = cmd.SendSignal(key=key.Send(0), target_workflow_id="order-2", name="go", payload=raw(1))
+SEND = cmd.SendSignal(key=key.Send(0), to="order-2", name="go", payload=raw(1))
 SPAWN = cmd.SpawnChild(key=key.Child(0), workflow_type="ship", input=raw("A1"), target=ship)
 COMPLETE = cmd.CompleteWorkflow(outcome=cmd.Completed(raw("done")))
 
