@@ -23,6 +23,7 @@ from aion_cli.core.source import SourcePaths
 from aion_cli.errors import PayloadError
 from aion_cli.runtime.heartbeats import Pulse
 from aion_cli.runtime.processes import run_in_process
+from aion_cli.runtime.results import recorded_result
 from aion_cli.runtime.workers import DaemonThreads, Outcome, Slots
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ class ActivityRunner:
         error = outcome.error
         if error is None:
             try:
-                return definition.signature.encode_result(outcome.value)
+                return recorded_result(definition, outcome.value)
             except PayloadError as unfit:
                 return self._failure_of(unfit, final=True)
         final = definition.settings.retry.refuses(type(error).__mro__)

@@ -26,6 +26,7 @@ from aion_cli.core.events import ErrorKind, Failure
 from aion_cli.core.failures import failure_of
 from aion_cli.core.source import SourcePaths
 from aion_cli.runtime.masked_output import MaskedOutput
+from aion_cli.runtime.results import recorded_result
 
 
 class WorkOrder(msgspec.Struct, frozen=True):
@@ -126,7 +127,7 @@ def _attempt(order: WorkOrder, report: Callable[[msgspec.Raw], None]) -> Answer:
         value = definition.fn(*args, **kwargs)
         if definition.is_async:
             value = asyncio.run(value)
-        return Result(masks.mask_json(definition.signature.encode_result(value)))
+        return Result(recorded_result(definition, value))
     except BaseException as error:  # noqa: BLE001 - whatever an activity raises, SystemExit too, is its outcome
         final = definition is None or definition.settings.retry.refuses(type(error).__mro__)
         failure = failure_of(error, paths, kind=ErrorKind.NON_RETRYABLE if final else None, mask=masks.mask_text)
