@@ -238,7 +238,8 @@ def test_code_that_has_not_changed_and_diverges_is_not_told_to_guard_its_change(
     away = {"WHERE": "away"}
     replayed = project.here("replay", "t", environ=away)
     assert replayed.code == 4
-    for done in (replayed, project.here("run", "travels", "--id", "t", environ=away)):
+    run = ("run", "travels", "--id", "t")
+    for done in (replayed, project.here(*run, environ=away), project.here(*run, "--dry-run", environ=away)):
         assert "let no file, environment variable or global decide" in done.stderr
         assert "patched" not in done.stderr
 
