@@ -103,8 +103,8 @@ class AttemptLog(Protocol):
 class LiveExecutor(Protocol):
     """Touches the world. Outcomes are events without seq and time; the Recorder stamps them when they are applied."""
 
-    def try_reserve(self, command: cmd.RunActivity) -> bool:
-        """Take room for an attempt if there is any now, so that it can be recorded as started with its schedule."""
+    def try_reserve(self, command: cmd.RunActivity, scheduled_at: str) -> bool:
+        """Take room for an attempt if there is any now, and time, so that it can be recorded as started at once."""
         ...
 
     def give_back(self, command: cmd.RunActivity) -> None:
@@ -202,9 +202,10 @@ class InProcessExecutor:
         self._look_at_inbox = look_at_inbox
         self._courses: dict[str, _Course] = {}
 
-    def try_reserve(self, command: cmd.RunActivity) -> bool:
+    def try_reserve(self, command: cmd.RunActivity, scheduled_at: str) -> bool:
         """Take room for an attempt if there is any now; see LiveExecutor."""
-        return self._activities.try_reserve(_definition(command))
+        definition = _definition(command)
+        return not self._is_out_of_time(definition, scheduled_at) and self._activities.try_reserve(definition)
 
     def give_back(self, command: cmd.RunActivity) -> None:
         """Give back room that was reserved; see LiveExecutor."""
@@ -232,13 +233,12 @@ class InProcessExecutor:
                 await self._rest(request.stable_id, wakes_at, self._clock.until(wakes_at))
             limit = self._limit(definition, request)
             if not started and not _is_over(limit):
-                await self._begin(definition, request.stable_id, attempt, log)
-                started = True
+                started = await self._begin(definition, request, attempt, log)
                 limit = self._limit(definition, request)  # again, since waiting for room took time
             if _is_over(limit):
                 if started:
                     self._activities.give_back(definition)
-                return _failed(request, attempt, _out_of_time(definition))
+                return _failed(request, attempt if started else attempt - 1, _out_of_time(definition))
             outcome = await self._attempt(definition, request, attempt, limit)
             if not isinstance(outcome, Failure):
                 return ev.ActivityCompleted(activity_id=request.command.key.ordinal, attempt=attempt, result=outcome)
@@ -293,19 +293,21 @@ class InProcessExecutor:
         return outcome
 
     async def _begin(
-        self, definition: ActivityDefinition[..., Any], stable_id: str, attempt: int, log: AttemptLog
-    ) -> None:
+        self, definition: ActivityDefinition[..., Any], request: ActivityRequest, attempt: int, log: AttemptLog
+    ) -> bool:
+        """Wait for leave and room, and have an attempt recorded as begun. False if time runs out before."""
         while True:
-            await self._rest(stable_id, _NEVER, log.admission())
+            await self._rest(request.stable_id, _NEVER, log.admission())
             await self._activities.reserve(definition)
-            begun = False
+            begun = over = False
             try:
-                begun = log.may_begin and await log.started(attempt)
+                over = self._is_out_of_time(definition, request.scheduled_at)
+                begun = not over and log.may_begin and await log.started(attempt)
             finally:
                 if not begun:  # paused meanwhile, perhaps: others may use the room now
                     self._activities.give_back(definition)
-            if begun:
-                return
+            if begun or over:
+                return begun
 
     def _wakes_at(self, definition: ActivityDefinition[..., Any], request: ActivityRequest, due: str) -> int:
         """When the wait for the next attempt is over: if time runs out before that attempt is due, then already."""
@@ -315,9 +317,13 @@ class InProcessExecutor:
             return wakes_at
         return min(wakes_at, clock.parse_instant(request.scheduled_at) + round(total_s * _MICROSECONDS))
 
-    def _elapsed_s(self, request: ActivityRequest) -> float:
+    def _elapsed_s(self, scheduled_at: str) -> float:
         # Not below 0: a clock that was set back gives nobody more time than there is.
-        return max(0, self._clock.micros() - clock.parse_instant(request.scheduled_at)) / _MICROSECONDS
+        return max(0, self._clock.micros() - clock.parse_instant(scheduled_at)) / _MICROSECONDS
+
+    def _is_out_of_time(self, definition: ActivityDefinition[..., Any], scheduled_at: str) -> bool:
+        total_s = definition.settings.total_timeout_s
+        return total_s is not None and self._elapsed_s(scheduled_at) >= total_s
 
     def _limit(self, definition: ActivityDefinition[..., Any], request: ActivityRequest) -> Limit | None:
         """Return the nearer of the limits of one attempt and of what is left for all of them."""
@@ -328,7 +334,9 @@ class InProcessExecutor:
         if settings.timeout_s is not None:
             limits.append(Limit(settings.timeout_s, ErrorKind.TIMEOUT))
         if settings.total_timeout_s is not None:
-            limits.append(Limit(settings.total_timeout_s - self._elapsed_s(request), ErrorKind.TOTAL_TIMEOUT))
+            limits.append(
+                Limit(settings.total_timeout_s - self._elapsed_s(request.scheduled_at), ErrorKind.TOTAL_TIMEOUT)
+            )
         return min(limits, key=lambda limit: limit.seconds, default=None)
 
     def _next_attempt_at(
@@ -338,7 +346,7 @@ class InProcessExecutor:
             definition.settings.retry,
             failure,
             failures=failures,
-            elapsed_s=self._elapsed_s(request),
+            elapsed_s=self._elapsed_s(request.scheduled_at),
             stable_id=request.stable_id,
         )
         if delay_s is None:

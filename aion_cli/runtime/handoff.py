@@ -165,7 +165,9 @@ async def _run_activity(command: cmd.RunActivity, boundary: cmd.ResumeLive, seam
         await seam.durable()
         return await seam.arrive(_interrupted(ordinal, boundary.attempts))
     attempt = boundary.attempts + 1
-    started = seam.may_start and boundary.next_attempt_at is None and executor.try_reserve(command)
+    started = (
+        seam.may_start and boundary.next_attempt_at is None and executor.try_reserve(command, scheduled.recorded_at)
+    )
     if started:
         seam.stage(_started(ordinal, attempt, seam.worker))
     try:

@@ -68,9 +68,9 @@ class FakingExecutor(InProcessExecutor):
         self._fakes = fakes
         self._check = check
 
-    def try_reserve(self, command: cmd.RunActivity) -> bool:
+    def try_reserve(self, command: cmd.RunActivity, scheduled_at: str) -> bool:
         """Take room for an attempt; see LiveExecutor."""
-        return super().try_reserve(self._faked(command))
+        return super().try_reserve(self._faked(command), scheduled_at)
 
     def give_back(self, command: cmd.RunActivity) -> None:
         """Give back room; see LiveExecutor."""

@@ -78,8 +78,8 @@ class NotingExecutor:
         """End an activity that is held."""
         self._held.pop(outcome.activity_id).set_result(outcome)
 
-    def try_reserve(self, command: cmd.RunActivity) -> bool:
-        del command
+    def try_reserve(self, command: cmd.RunActivity, scheduled_at: str) -> bool:
+        del command, scheduled_at
         if self.rooms is None:
             return True
         self.rooms -= 1

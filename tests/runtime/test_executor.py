@@ -173,7 +173,7 @@ def test_a_first_attempt_that_is_on_record_already_is_not_recorded_again() -> No
     async def scenario() -> None:
         here = Executing()
         calls, definition = flaky(here, 0)
-        assert here.executor.try_reserve(request(definition).command)
+        assert here.executor.try_reserve(request(definition).command, at(100))
         outcome = await here.run(definition, started=True)
         assert outcome == ev.ActivityCompleted(activity_id=0, attempt=1, result=raw("done"))
         assert (here.attempts.log, calls.attempts) == ([], [1])
@@ -332,7 +332,7 @@ def test_room_is_given_back_if_an_attempt_cannot_be_recorded() -> None:
         here.attempts.on_started = refuses
         with pytest.raises(OSError, match="full"):
             await here.executor.run_activity(request(definition), here.attempts)
-        assert here.executor.try_reserve(request(definition).command)
+        assert here.executor.try_reserve(request(definition).command, at(100))
 
     in_time(scenario)
 
@@ -396,7 +396,7 @@ def test_an_attempt_that_may_not_begin_rests_and_takes_no_room() -> None:
         await settle()
         assert here.attempts.log == ["held"]
         assert here.executor.is_resting("r1/2")
-        assert here.executor.try_reserve(request(works).command)
+        assert here.executor.try_reserve(request(works).command, at(100))
         here.attempts.may_begin = True
         here.attempts.resumed.set()
         await settle()
@@ -416,14 +416,14 @@ def test_a_pause_while_an_attempt_waits_for_room_leaves_the_room_to_others() -> 
         async def works() -> str:
             return "done"
 
-        assert here.executor.try_reserve(request(works).command)
+        assert here.executor.try_reserve(request(works).command, at(100))
         waiting = asyncio.ensure_future(here.executor.run_activity(request(works), here.attempts))
         await settle()
         here.attempts.may_begin = False
         here.executor.give_back(request(works).command)
         await settle()
         assert here.attempts.log == ["held"]
-        assert here.executor.try_reserve(request(works).command)
+        assert here.executor.try_reserve(request(works).command, at(100))
         waiting.cancel()
         await asyncio.wait([waiting])
 
@@ -447,7 +447,7 @@ def test_a_pause_just_before_an_attempt_is_recorded_leaves_the_room_to_others() 
         waiting = asyncio.ensure_future(here.executor.run_activity(request(works), here.attempts))
         await settle()
         assert here.executor.is_resting("r1/2")
-        assert here.executor.try_reserve(request(works).command)
+        assert here.executor.try_reserve(request(works).command, at(100))
         waiting.cancel()
         await asyncio.wait([waiting])
 
@@ -480,6 +480,7 @@ def test_all_attempts_and_waits_together_that_take_too_long_are_a_total_timeout(
         assert isinstance(outcome, ev.ActivityFailed)
         assert outcome.error.kind is ErrorKind.TOTAL_TIMEOUT
         assert outcome.error.message == "all attempts together took longer than 100 s"
+        assert outcome.attempt == 3
         assert calls.attempts == [1, 2, 3]
 
     in_time(scenario)
@@ -507,6 +508,8 @@ def test_a_total_timeout_counts_from_the_schedule_downtime_included() -> None:
         outcome = await here.run(definition, scheduled_at=at(10), attempt=2)
         assert isinstance(outcome, ev.ActivityFailed)
         assert (outcome.error.kind, calls.attempts, here.attempts.log) == (ErrorKind.TOTAL_TIMEOUT, [], [])
+        assert outcome.attempt == 1
+        assert not here.executor.try_reserve(request(definition).command, at(10))
 
     in_time(scenario)
 
@@ -523,7 +526,7 @@ def test_waiting_for_room_counts_towards_the_total_timeout() -> None:
         outcome = await here.executor.run_activity(request(definition), here.attempts)
         assert isinstance(outcome, ev.ActivityFailed)
         assert (outcome.error.kind, calls.attempts) == (ErrorKind.TOTAL_TIMEOUT, [])
-        assert here.executor.try_reserve(request(definition).command)
+        assert here.executor.try_reserve(request(definition).command, at(1_100))
 
     in_time(scenario)
 
@@ -533,9 +536,9 @@ def test_room_that_was_reserved_is_given_back_if_time_is_over() -> None:
         here = Executing(max_concurrency=1)
         _, definition = flaky(here, 0, total_timeout=50)
         command = request(definition).command
-        assert here.executor.try_reserve(command)
+        assert here.executor.try_reserve(command, at(100))
         await here.run(definition, scheduled_at=at(10), started=True)
-        assert here.executor.try_reserve(command)
+        assert here.executor.try_reserve(command, at(100))
 
     in_time(scenario)
 
@@ -565,7 +568,7 @@ def test_waiting_for_a_signal_looks_at_the_inbox_at_once() -> None:
 
 def test_an_activity_without_a_definition_is_nonsense() -> None:
     with pytest.raises(HistoryShapeError, match="'flaky' has no definition"):
-        Executing().executor.try_reserve(request(None).command)
+        Executing().executor.try_reserve(request(None).command, at(100))
 
 
 def test_heartbeat_details_of_an_earlier_attempt_reach_the_next_one() -> None:
