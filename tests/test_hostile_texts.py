@@ -63,6 +63,7 @@ def events(text: str) -> list[Any]:
         ev.RuntimeRef: ev.RuntimeRef(text, text),
         ev.ParentClose: ev.ParentClose.CANCEL,
         list[ev.AttachedChild]: [ev.AttachedChild(text, text, 1)],
+        list[str]: [text],
         dict[str, str]: {text: text},
         dict[str, Any]: {text: text},
         str | None: text,
