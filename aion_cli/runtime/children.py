@@ -31,13 +31,14 @@ from aion_cli.runtime.delivery import deliver
 from aion_cli.runtime.endings import SuspendReason
 from aion_cli.runtime.executor import ChildOutcome, ChildSuspendedError, SendOutcome, SpawnedChild
 from aion_cli.runtime.lineage import cancelling_message, closing_message
-from aion_cli.runtime.ownership import Role
+from aion_cli.runtime.ownership import BRIEF_ROLES, Role
 from aion_cli.runtime.reading import read_first_event, read_history
 from aion_cli.runtime.runner import ForeignRunError, Runner
 from aion_cli.runtime.starting import make_history
 from aion_cli.runtime.workshop import Workshop
 
 _WATCH_EVERY_S = 0.25
+_LOOK_AGAIN_S = 0.02
 
 
 class LocalRuns:
@@ -66,10 +67,11 @@ class LocalRuns:
             if on_quiet is not None:
                 on_quiet(runner)
 
-        settings = self._shop.settings
-        if parent_id is not None:
-            settings = msgspec.structs.replace(settings, stop_when_blocked=False)
-        runner = Runner(self._shop, self, settings=settings, on_quiet=tell)
+        if parent_id is None:
+            runner = Runner(self._shop, self, on_quiet=tell)
+        else:
+            settings = msgspec.structs.replace(self._shop.settings, stop_when_blocked=False)
+            runner = Runner(self._shop, self, settings=settings, on_quiet=tell, owner_wait_s=0.0)
         self._runners[workflow_id] = runner
         return runner
 
@@ -85,11 +87,10 @@ class LocalRuns:
             while True:
                 try:
                     end = await runner.run(definition, self._first_event(child))
-                except OwnedElsewhereError:
+                except OwnedElsewhereError as owned:
                     if self._is_left(child, runner):
                         raise ChildSuspendedError(f"{child.workflow_id} goes on in another process") from None
-                    runner.park()
-                    await asyncio.sleep(_WATCH_EVERY_S)
+                    await self._until_worth_a_look(runner, owned.role)
                     continue
                 except ForeignRunError:
                     return ev.ChildWorkflowFailed(ordinal=child.event.ordinal, error=_taken(child.workflow_id))
@@ -101,6 +102,15 @@ class LocalRuns:
             self._runners.pop(child.workflow_id, None)
             self._children.pop(child.parent, None)
             self._told.discard(child.parent)
+
+    async def _until_worth_a_look(self, runner: Runner, owner_role: str) -> None:
+        """Wait a while for another owner of a child, in which this one counts as blocked if that owner is to stay."""
+        # Who has not said yet what it is has just begun; who only delivers something is soon done.
+        if not owner_role or owner_role in BRIEF_ROLES:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        else:
+            runner.park()
+            await asyncio.sleep(_WATCH_EVERY_S)
 
     def _is_left(self, child: SpawnedChild, runner: Runner) -> bool:
         """Say whether nobody here waits for what becomes of a child that cannot be run now."""

@@ -65,7 +65,7 @@ class Runner:
     """Runs one workflow id to its end or suspension.
 
     settings: how it behaves, if not as all runs of the shop do. on_quiet: told whenever only timers and signals can
-    move it.
+    move it. owner_wait_s: how long an owner is waited for that owns the run only briefly; the loop stands still.
     """
 
     def __init__(
@@ -76,12 +76,14 @@ class Runner:
         settings: RunSettings | None = None,
         on_quiet: Callable[[], None],
         role: Role = Role.RUN,
+        owner_wait_s: float = BRIEF_OWNER_WAIT_S,
     ) -> None:
         self._shop = shop
         self._others = others
         self._settings = settings or shop.settings
         self._on_quiet = on_quiet
         self._role = role
+        self._owner_wait_s = owner_wait_s
         self._live: LiveRun | None = None
         self._stop: SuspendReason | None = None
         self._parked = False
@@ -134,7 +136,7 @@ class Runner:
         self._parked = False
         self._running = None
         try:
-            with take(shop.folder, workflow_id, self._role, wait_s=BRIEF_OWNER_WAIT_S):
+            with take(shop.folder, workflow_id, self._role, wait_s=self._owner_wait_s):
                 sweep(shop.folder, workflow_id, shop.clock.micros())
                 end = await self._follow(definition, self._find_or_create(started))
         except (OwnedElsewhereError, StoreError, SequenceConflictError):

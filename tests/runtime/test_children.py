@@ -295,6 +295,20 @@ def test_a_child_that_another_process_owns_is_watched_until_it_can_be_had(shop: 
     assert CALLS == ["ship A1", "bill ship A1"]
 
 
+def test_a_child_that_is_owned_briefly_blocks_neither_its_parent_nor_the_loop(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "histories", settings=RunSettings(grace_s=5.0, stop_when_blocked=True))
+    shop.write(started("A1"), child(0, "ship", "A1", CHILD))
+    elsewhere = take(shop.folder, CHILD, Role.SIGNAL)
+
+    async def meanwhile(runner: Runner) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+            assert not runner.is_blocked
+        elsewhere.release()
+
+    assert shop.run(order, meanwhile=meanwhile).status is RunStatus.COMPLETED
+
+
 def test_a_parent_whose_child_another_process_owns_is_blocked(shop: Shop) -> None:
     shop.write(started("A1"), child(0, "ship", "A1", CHILD))
     with take(shop.folder, CHILD, Role.RUN):
