@@ -380,9 +380,7 @@ def test_nothing_is_opened_to_write_and_no_process_lock_or_socket_is_touched(ord
     assert touched == []
 
 
-def test_a_long_history_is_never_held_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: Project
-) -> None:
+def test_a_long_history_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
     readers: list[HistoryReader] = []
 
     class Watched(HistoryReader):
