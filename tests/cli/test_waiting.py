@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -236,6 +237,8 @@ def test_a_live_run_that_only_its_own_code_can_move_says_where_it_waits(project:
     where = project.line_of("Queue().get()")
     with project.start("run", "queued", "--id", "q") as running:
         running.until_stderr_says(f"q  waits for what only its own code can set, in main ({where})")
+        running.signal(signal.SIGINT)
+        assert running.end().code == 130
 
 
 def test_lines_of_very_many_tasks_are_not_all_shown(project: Project) -> None:

@@ -65,6 +65,8 @@ def test_a_query_that_hangs_itself_is_named_too(project: Project) -> None:
     project.here("run", "hangs", "--id", "h", "--until-blocked", "-q")
     with project.start("query", "h", "spins", environ={"AION_WATCHDOG": "0.1"}) as looking:
         looking.until_stderr_says(f"s at {project.line_of('# in a query', 'workflows/hangs.py')}; ")
+        looking.signal(signal.SIGINT)
+        assert looking.end().code == 130
 
 
 def test_cron_is_told_of_a_line_that_keeps_it_from_telling_what_is_due(hanging: Project) -> None:

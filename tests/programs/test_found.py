@@ -58,10 +58,12 @@ FOUND = {
 @pytest.mark.parametrize("name", FOUND)
 def test_what_was_found_once_holds(name: str) -> None:
     loop = SettlingLoop()
+    trial = Trial(FOUND[name], loop)
     try:
-        Trial(FOUND[name], loop).run()
+        trial.run()
     finally:
         loop.close()
+    assert trial.cuts
 
 
 def test_an_attempt_that_was_recorded_as_begun_does_not_begin_once_its_activity_is_cancelled() -> None:

@@ -27,22 +27,26 @@ LONGER = int(os.environ.get("AION_PROGRAMS", "0"))
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_whatever_program_it_is_a_crash_changes_nothing_and_a_change_is_noticed(share: int) -> None:
-    _try(share, PROGRAMS)
+    assert _crash_moments(share, PROGRAMS) > 10 * PROGRAMS
 
 
 @pytest.mark.skipif(not LONGER, reason="set AION_PROGRAMS to the number of programs to try")
 def test_a_longer_search_finds_nothing_either() -> None:
-    _try(random.randrange(SHARES, 2**32), LONGER)
+    assert _crash_moments(random.randrange(SHARES, 2**32), LONGER)
 
 
-def _try(seed: int, count: int) -> None:
-    loop = SettlingLoop()
+def _crash_moments(seed: int, count: int) -> int:
+    """Put so many cases to the test; returns at how many moments they were crashed."""
+    loop, moments = SettlingLoop(), 0
     for case in islice(distinct_cases(seed), count):
+        trial = Trial(case, loop)
         try:
-            Trial(case, loop).run()
+            trial.run()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what has been found
             _tell(seed, case, error)
+        moments += trial.cuts
     loop.close()
+    return moments
 
 
 def _tell(seed: int, case: nodes.Case, failure: Exception) -> None:
@@ -61,7 +65,7 @@ def _failure(case: nodes.Case) -> Exception | None:
     loop = SettlingLoop()
     try:
         Trial(case, loop).run()
-    except Exception as error:  # noqa: BLE001 - see _try
+    except Exception as error:  # noqa: BLE001 - see _crash_moments
         return error
     finally:
         loop.close()
