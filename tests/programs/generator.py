@@ -173,7 +173,7 @@ def _case(luck: Random) -> nodes.Case:
             how=luck.choice(CHANGES),
             fresh=_Grower(luck, 2, risky, "new").node(),
         ),
-        every_cut=luck.randint(0, 5) == 0,
+        every_cut=luck.randint(0, 3) == 0,
         luck=luck.randint(0, 999),
     )
 
