@@ -159,14 +159,7 @@ class LiveRun:
         half_done = [wait.command for wait in self._execution.waits() if wait.command.key not in unmatched]
         commands = [command for command in self._boundary.unmatched if not isinstance(command, cmd.AwaitChild)]
         lasting = self._resolver.lasting()
-        for command in [*half_done, *lasting]:
-            begun = self._resolver.half_done(command.key).begun
-            if isinstance(command, cmd.SpawnChild) and begun is not None:
-                self.child(command, begun)
-            elif isinstance(begun, ev.ActivityScheduled):
-                self._underway.note_activity(command.key, begun.seq)
-        for child in self._attached:  # before any message, which may be the end of the run and theirs
-            self._underway.attach(child, self._running.get(child.workflow_id))
+        self._note_what_history_began([*half_done, *lasting])
         for message in self._intake.fresh():
             commands += self._record(_Arrival(message.event, name=message.name))
         if self._limit.is_over and self._execution.phase is Phase.RUNNING:
@@ -190,6 +183,17 @@ class LiveRun:
         self._underway.repeat_cancellations(self._resolver)
         self._loop.call_soon(self.check_quiet)
         self._limit.watch()
+
+    def _note_what_history_began(self, commands: Sequence[cmd.AnyCommand]) -> None:
+        """Take note of it before any message is looked at, which may be the end of the run and of its children."""
+        for command in commands:
+            begun = self._resolver.half_done(command.key).begun
+            if isinstance(command, cmd.SpawnChild) and begun is not None:
+                self.child(command, begun)
+            elif isinstance(begun, ev.ActivityScheduled):
+                self._underway.note_activity(command.key, begun.seq)
+        for child in self._attached:
+            self._underway.attach(child, self._running.get(child.workflow_id))
 
     def _run_attached(self) -> None:
         """Go on with the children of earlier runs that do not run yet; of what they come to nothing is recorded."""
