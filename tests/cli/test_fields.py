@@ -66,7 +66,7 @@ KINDS = [AsStruct, AsDataclass, AsAttrs, AsTypedDict, AsModel]
 def test_a_misspelt_key_is_refused_with_the_names_there_are(kind: Any) -> None:
     for type_ in (kind, kind | None):
         with pytest.raises(PayloadError) as caught:
-            assert b'"remnders":5' in bytes(complete_input(taking(type_), None, ["remnders:=5"]))
+            complete_input(taking(type_), None, ["remnders:=5"])
         assert caught.value.message == f"{kind.__name__} has no field `remnders`"
         assert caught.value.path == "$.remnders"
         assert caught.value.hint.startswith("did you mean `reminders`? its fields are reminders, to")
@@ -84,7 +84,8 @@ def test_a_misspelt_key_further_in_is_refused_as_well(kind: Any) -> None:
 
 @pytest.mark.parametrize("type_", [dict[str, int], Any, AsOpenModel, AsOpenModel | None])
 def test_what_takes_any_key_still_does(type_: Any) -> None:
-    complete_input(taking(type_), None, ["remnders:=5"])
+    given = complete_input(taking(type_), None, ["remnders:=5"])
+    assert b'"remnders":5' in bytes(given)
 
 
 def test_what_a_model_takes_by_another_name_is_known_by_that_name() -> None:
