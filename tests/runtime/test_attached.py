@@ -15,16 +15,12 @@ from aion_cli.runtime.live import LiveRun
 from aion_cli.runtime.runner import Runner
 from aion_cli.testing import crash_everywhere
 from tests.builders import signal
+from tests.runtime.parcels import CALLS, go, no_calls, note, ship_when_told
 from tests.runtime.shop import Shop, interrupt
 
-CALLS: list[str] = []
-go = Signal("go", int)
+__all__ = ["no_calls"]
+
 stop = Signal("stop", int)
-
-
-@pytest.fixture(autouse=True)
-def no_calls() -> None:
-    CALLS.clear()
 
 
 @pytest.fixture
@@ -32,20 +28,7 @@ def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path / "histories")
 
 
-@activity
-async def note(what: str) -> str:
-    CALLS.append(what)
-    return what
-
-
-@workflow
-async def parcel(sku: str) -> str:
-    try:
-        await go.receive()
-        return await note(f"ship {sku}")
-    except asyncio.CancelledError:
-        await note(f"unpack {sku}")
-        raise
+parcel = workflow(name="parcel")(ship_when_told.fn)
 
 
 @workflow
