@@ -14,13 +14,7 @@ from aion_cli.errors import DamagedHistoryError, NoSuchRunError, OwnedElsewhereE
 from aion_cli.runtime.folder import HistoriesFolder, RunLocation
 from aion_cli.runtime.inbox import Accepted, AlreadyKnown, Inbox, drain
 from aion_cli.runtime.journal import Durability, JsonlStore
-from aion_cli.runtime.lineage import (
-    cancelling_message,
-    closing_id,
-    closing_message,
-    open_children,
-    unfinished_children,
-)
+from aion_cli.runtime.lineage import attached_to, cancelling_message, closing_id, closing_message, unfinished_children
 from aion_cli.runtime.ownership import Role, take
 from aion_cli.runtime.reading import find_reopens, read_first_event, read_last_event, visible_history
 from aion_cli.runtime.recorder import Recorder
@@ -127,9 +121,9 @@ def _tell_children(folder: HistoriesFolder, location: RunLocation, clock: Clock,
                 tell(first.workflow_id, first.parent, cancelling_message(f"{started.run_id}/{child.asked}"))
     reopens = find_reopens(location.path, folder.files)
     reopened = reopens[-1].seq if reopens else 0
-    for child in open_children(visible_history(location.path, folder.files), folder.is_open):
+    for child in attached_to(started, unfinished):
         message = closing_message(child.parent_close, closing_id(child.run_id, child.seq, reopened))
-        if message is not None:
+        if message is not None and folder.is_open(child.workflow_id):
             tell(child.workflow_id, ev.ParentRef(location.workflow_id, child.run_id, child.seq), message)
 
 

@@ -36,14 +36,18 @@ def unfinished_children(events: Iterable[ev.Event]) -> tuple[ev.WorkflowStarted,
     return first, list(found.values())
 
 
-def open_children(events: Iterable[ev.Event], is_open: Callable[[str], bool]) -> list[ev.AttachedChild]:
-    """Return the children that a run started or took over, and that are open. is_open: by workflow id."""
-    first, unfinished = unfinished_children(events)
+def attached_to(first: ev.WorkflowStarted, unfinished: Iterable[Unfinished]) -> list[ev.AttachedChild]:
+    """Return the children that a run took over, then those of its own that have no outcome in its history."""
     own = [
         ev.AttachedChild(child.event.child_workflow_id, first.run_id, child.event.seq, child.event.parent_close)
         for child in unfinished
     ]
-    return [child for child in [*first.children, *own] if is_open(child.workflow_id)]
+    return [*first.children, *own]
+
+
+def open_children(events: Iterable[ev.Event], is_open: Callable[[str], bool]) -> list[ev.AttachedChild]:
+    """Return the children that a run started or took over, and that are open. is_open: by workflow id."""
+    return [child for child in attached_to(*unfinished_children(events)) if is_open(child.workflow_id)]
 
 
 def closing_message(parent_close: ev.ParentClose, request_id: str) -> ev.Event | None:
